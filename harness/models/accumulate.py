@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -101,36 +101,32 @@ class Attribution(Accumulator):
 
         if torch.is_inference_mode_enabled() or not torch.is_grad_enabled():
             raise HarnessError(f"{self.name} needs gradients, which are off; run it under torch.enable_grad()")
-        self._batch = None
-        counted = _Counted(weights)
-        seen: dict[int, torch.Tensor] = {}
+        # The batch before, and the graph it holds on to, goes here if nobody took its gradients.
+        self._batch = batch = _Batch(tuple(sites), _Counted(weights))
 
         def visit(layer: int, inputs: torch.Tensor) -> torch.Tensor:
             # Where nothing before asks for a gradient (frozen parameters) the graph begins here.
-            seen[layer] = inputs if inputs.requires_grad else inputs.detach().requires_grad_()
-            return seen[layer]
+            batch.inputs[layer] = inputs if inputs.requires_grad else inputs.detach().requires_grad_()
+            return batch.inputs[layer]
 
         with _visiting(sites, visit):
             yield
-        self._batch = _Batch(tuple(sites), counted, tuple(seen[i] for i in range(len(sites))))
 
     def backward(self, total: torch.Tensor) -> None:
-        """Add the watched batch; raises HarnessError without one, or where `total` does not depend on it."""
+        """Add the watched batch, inside `watching` or after it; raises HarnessError without one, or where `total` does not depend on it."""
         import torch
 
         batch, self._batch = self._batch, None
         if batch is None or not total.requires_grad:
             found = "no forward pass was watched before" if batch is None else "the total has no gradient"
             raise HarnessError(
-                f"{self.name}: {found}; compute the total inside or after 'watching' and call backward once"
+                f"{self.name}: {found}; compute the total from a watched forward pass and call backward once"
             )
-        gradients = torch.autograd.grad(total, batch.inputs, materialize_grads=True)
+        inputs = [batch.inputs[layer] for layer in range(len(batch.sites))]
+        gradients = torch.autograd.grad(total, inputs, materialize_grads=True)
         sums: list[Any] = [
-            sum(
-                torch.cat([_moments(count, a), torch.stack([(a * g).sum(0), g.sum(0)])])
-                for count, a, g in batch.counted.chunks(site, inputs, gradient)
-            )
-            for site, inputs, gradient in zip(batch.sites, batch.inputs, gradients, strict=True)
+            sum(_effects(*chunk) for chunk in batch.counted.chunks(site, activation, gradient))
+            for site, activation, gradient in zip(batch.sites, inputs, gradients, strict=True)
         ]
         self._sums.add(batch.counted.tokens, sums)
 
@@ -159,7 +155,7 @@ class _Batch:
 
     sites: tuple[Site, ...]
     counted: _Counted
-    inputs: tuple[torch.Tensor, ...]
+    inputs: dict[int, torch.Tensor] = field(default_factory=dict)
 
 
 class _Counted:
@@ -253,6 +249,13 @@ def _moments(count: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
     import torch
 
     return torch.stack([count @ a, count @ a.abs(), count @ a.square(), count @ (a > 0).double()])
+
+
+def _effects(count: torch.Tensor, a: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+    """Sums (6, width): those of `_moments`, then of a g and of g over tokens, each once."""
+    import torch
+
+    return torch.cat([_moments(count, a), torch.stack([(a * g).sum(0), g.sum(0)])])
 
 
 def _moment_arrays(tokens: float, sums: np.ndarray) -> dict[str, np.ndarray]:
