@@ -9,10 +9,22 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from harness.condition import NONE, Condition
 from harness.engine.engine import Engine, Job, compare_jobs
 from harness.models.base import Resolved
 from harness.preference import Unit
-from harness.task import TABLE_COLUMNS, Attach, Capture, Captured, Compare, Request, Score, ScoreTable, pair_rows
+from harness.task import (
+    TABLE_COLUMNS,
+    Accumulate,
+    Attach,
+    Capture,
+    Captured,
+    Compare,
+    Request,
+    Score,
+    ScoreTable,
+    pair_rows,
+)
 
 MEMBERS = ("model", "helpful", "harmless", "mixed", "helpful_half", "harmless_half", "base", "reference")
 
@@ -57,6 +69,9 @@ class Subject:
         """Have the scores of all requests, member by member: the union, so that tasks share forward passes."""
         for member in self.members:
             member.engine.ensure(job for request in requests for job in _jobs(member, request))
+            for request in requests:
+                if isinstance(request, Accumulate):
+                    _accumulated(member, request)
 
     def answer(self, request: Request) -> Any:
         """The answer to an ensured request, in the form `harness.task` documents."""
@@ -64,6 +79,8 @@ class Subject:
             return None
         if isinstance(request, Capture):
             return _captured(self.members, request)
+        if isinstance(request, Accumulate):
+            return {(m.member, m.seed): _accumulated(m, request) for m in self.members}
         return pd.concat([_rows(member, request) for member in self.members], ignore_index=True)
 
 
@@ -76,7 +93,7 @@ def _jobs(member: Member, request: Request) -> Iterable[Job]:
         if _captures(member, request.what):
             yield from (Job(unit, capture=request.what) for unit in request.units)
     elif isinstance(request, Compare):
-        yield from _compare_jobs(member, request, "none", 0)
+        yield from _compare_jobs(member, request, NONE, 0)
     elif isinstance(request, Score):
         for condition in request.conditions:
             if "scores" in member.capabilities:
@@ -86,11 +103,18 @@ def _jobs(member: Member, request: Request) -> Iterable[Job]:
                     yield from _compare_jobs(member, pair, condition, request.replicate)
 
 
-def _compare_jobs(member: Member, pair: Compare, condition: str, replicate: int) -> tuple[Job, Job]:
+def _compare_jobs(member: Member, pair: Compare, condition: Condition, replicate: int) -> tuple[Job, Job]:
     if "scores" in member.capabilities:
         return Job(pair.a, None, condition, replicate), Job(pair.b, None, condition, replicate)
     first, second = compare_jobs(pair)
     return Job(first.unit, first.against, condition, replicate), Job(second.unit, second.against, condition, replicate)
+
+
+def _accumulated(member: Member, request: Accumulate) -> dict[str, np.ndarray]:
+    """The request's sums for one member, from the store where they were made before; gradients are of the oriented score."""
+    sign = -1.0 if member.resolved.spec.direction == "lower_is_better" else 1.0
+    weights = request.weights or (1 / len(request.units),) * len(request.units)
+    return member.engine.accumulate(request.units, [sign * w for w in weights], request.what, request.skip)
 
 
 def _captured(members: Sequence[Member], request: Capture) -> dict[tuple[str, int], Captured]:
@@ -108,7 +132,7 @@ def _captured(members: Sequence[Member], request: Capture) -> dict[tuple[str, in
 def _rows(member: Member, request: Score | Compare) -> ScoreTable:
     """Rows of the score table for one member: every unit asked for, failed or not."""
     rows: list[dict[str, Any]] = []
-    conditions, replicate = (("none",), 0) if isinstance(request, Compare) else (request.conditions, request.replicate)
+    conditions, replicate = ((NONE,), 0) if isinstance(request, Compare) else (request.conditions, request.replicate)
     for condition in conditions:
         if isinstance(request, Score) and "scores" in member.capabilities:
             rows += [_score_row(member, Job(u, condition=condition, replicate=replicate)) for u in request.units]
@@ -144,7 +168,7 @@ def oriented(member: Member, outputs: np.ndarray) -> tuple[float, float]:
     return raw, -raw if spec.direction == "lower_is_better" else raw
 
 
-def _preference_row(member: Member, pair: Compare, condition: str, replicate: int) -> dict[str, Any]:
+def _preference_row(member: Member, pair: Compare, condition: Condition, replicate: int) -> dict[str, Any]:
     """P(a preferred to b): both orders averaged, or the Bradley-Terry probability of a scalar model's two scores."""
     first, second = _compare_jobs(member, pair, condition, replicate)
     stored = [member.engine.outputs(job) for job in (first, second)]
@@ -180,7 +204,7 @@ def _identity(unit: Unit, member: Member, job: Job) -> dict[str, Any]:
         "objective": unit.objective,
         "side": unit.side,
         "variant": unit.variant,
-        "condition": job.condition,
+        "condition": job.condition.name,
         "replicate": job.replicate,
         "member": member.member,
         "seed": member.seed,

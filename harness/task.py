@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 
 from harness import preference
+from harness.condition import NONE, Condition
+from harness.errors import InputError
 from harness.preference import PreferenceItem, Unit
 from harness.registry import Registry
 
@@ -33,11 +35,16 @@ TABLE_COLUMNS = (
 
 @dataclass(frozen=True)
 class Score:
-    """Score these units with every member and seed. Answer: the rows of the score table for them."""
+    """Score these units with every member and seed, under every condition. Answer: the rows of the score table for them."""
 
     units: tuple[Unit, ...]
-    conditions: tuple[str, ...] = ("none",)
+    conditions: tuple[Condition, ...] = (NONE,)
     replicate: int = 0
+
+    def __post_init__(self) -> None:
+        names = [c.name for c in self.conditions]
+        if len(set(names)) < len(names):
+            raise InputError(f"conditions of one request need names of their own, found {', '.join(names)}")
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,29 @@ class Capture:
 
 
 @dataclass(frozen=True)
+class Accumulate:
+    """Running aggregates of every neuron over the units' response tokens. Answer: named arrays by (member, seed).
+
+    `what` is `mlp_moments` (mean, abs_mean, mean_square, positive: (layers, neurons), and tokens) or
+    `mlp_attribution` (these, and the first-order change of sum_u weights[u] x score_u when a neuron is
+    replaced by its mean). Scores are oriented so that higher is better. The first `skip` positions of every
+    text are left out. `units` counts the texts that could be encoded.
+    """
+
+    units: tuple[Unit, ...]
+    what: str = "mlp_moments"
+    weights: tuple[float, ...] = ()
+    """One a unit; empty: 1/n each."""
+    skip: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.weights) not in (0, len(self.units)):
+            raise InputError(
+                f"{len(self.units)} units and {len(self.weights)} weights; give one weight a unit, or none"
+            )
+
+
+@dataclass(frozen=True)
 class Attach:
     """Keep derived values with the result: no model is asked.
 
@@ -72,7 +102,7 @@ class Attach:
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
-Request = Score | Compare | Capture | Attach
+Request = Score | Compare | Capture | Accumulate | Attach
 Steps = Generator[Request | tuple[Request, ...], Any, None]
 """A task's requests. Yield one and receive its answer, or a tuple and receive the tuple of answers: a tuple is one forward pass."""
 

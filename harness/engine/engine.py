@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.engine.plan import BUDGETS, plan
+from harness.condition import NONE, Condition
+from harness.engine.plan import plan
+from harness.engine.replica import Pool, Replica, Side
 from harness.engine.store import ScoreStore, StoredRequest, StoredScore, score_key
-from harness.errors import HarnessError, InputError
-from harness.models.base import (
-    Adapter,
-    BatchTooLargeError,
-    Encoded,
-    PairwiseAdapter,
-    Resolved,
-    Unencodable,
-    request_digest,
-)
+from harness.engine.work import Work
+from harness.errors import InputError
+from harness.models.base import Encoded, Forwarded, Resolved, Unencodable, request_digest
 from harness.preference import Unit
 from harness.task import Compare
 
-ENCODE_CHUNK = 2048
+WINDOW = 4096
+"""Texts that are planned together. While one window is in the model the next is encoded, and memory stays bounded."""
+
 FAILED = b""
 
 
@@ -33,14 +32,23 @@ class Job:
 
     unit: Unit
     against: Unit | None = None
-    condition: str = "none"
+    condition: Condition = NONE
     replicate: int = 0
     capture: str | None = None
+
+    @property
+    def side(self) -> Side:
+        """What the model is shown."""
+        return self.unit, self.against
 
 
 @dataclass
 class Timing:
-    """Where the seconds went, and how much was computed rather than remembered."""
+    """Where the seconds went, and how much was computed rather than remembered.
+
+    `encode` is the time the forward passes waited for token ids. `tokens` counts every text whole, `packed`
+    a shared prefix once, `padded` is what went through the model.
+    """
 
     load: float = 0.0
     encode: float = 0.0
@@ -48,13 +56,14 @@ class Timing:
     store: float = 0.0
     texts: int = 0
     tokens: int = 0
+    packed: int = 0
     padded: int = 0
     remembered: int = 0
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a scoring pass is; `tokens` are what time is proportional to."""
+    """How far a scoring pass is; `tokens` are what time is proportional to, `of_tokens` an estimate until all are encoded."""
 
     model: str
     texts: int
@@ -65,6 +74,34 @@ class Progress:
 
 
 @dataclass
+class Pass:
+    """A call of `ensure` while it runs: what is known of its size and how much of it is done."""
+
+    unseen: int
+    began: float = field(default_factory=time.perf_counter)
+    texts: int = 0
+    tokens: int = 0
+    of_texts: int = 0
+    of_tokens: int = 0
+
+    def progress(self, model: str) -> Progress:
+        """The report of this moment: texts not looked at yet are taken to be as long as the others."""
+        mean = self.of_tokens / max(1, self.of_texts)
+        of_tokens = self.of_tokens + round(mean * self.unseen)
+        seconds = time.perf_counter() - self.began
+        return Progress(model, self.texts, self.of_texts + self.unseen, self.tokens, of_tokens, seconds)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Some jobs, their request keys, and the ids that are being made for those that need them."""
+
+    keys: dict[Job, bytes]
+    pending: dict[bytes, Job]
+    encoding: Future[list[Encoded | Unencodable]] | None
+
+
+@dataclass
 class Engine:
     """Scores units with one resolved model through the store. The model is loaded only if something is missing."""
 
@@ -72,10 +109,12 @@ class Engine:
     store: ScoreStore
     report: Callable[[Progress], None] = lambda progress: None
     budget: int | None = None
+    open_pool: Callable[[Resolved], Pool] = Replica.load
     timing: Timing = field(default_factory=Timing)
 
     def __post_init__(self) -> None:
-        self._adapter: Adapter | None = None
+        self._pool: Pool | None = None
+        self._keys: dict[Side, bytes] = {}
         self._requests: dict[bytes, StoredRequest] = {}
         self._scores: dict[bytes, StoredScore] = {}
         self._captures: dict[tuple[bytes, str], np.ndarray] = {}
@@ -84,17 +123,28 @@ class Engine:
     # --- what callers read ----------------------------------------------------------------------
 
     def ensure(self, jobs: Iterable[Job]) -> None:
-        """Have everything `jobs` ask for, from the store or from the model; commits batch by batch."""
-        wanted = list(dict.fromkeys(jobs))
-        unknown = sorted({job.condition for job in wanted} - {"none"})
-        if unknown:
-            raise InputError(f"condition {unknown[0]!r} is not defined for {self.resolved.name}; known: none")
-        keys = {job: self._job_key(job) for job in wanted}
-        self._ensure_requests(keys)
-        self._load_stored(keys)
-        missing = [job for job in wanted if self._is_missing(job, keys[job])]
-        self.timing.remembered += len(wanted) - len(missing)
-        self._compute(missing, keys)
+        """Have everything `jobs` ask for, from the store or from the model; commits batch by batch.
+
+        Raises InputError for a condition the model cannot be put under.
+        """
+        sides: dict[Side, list[Job]] = {}
+        for job in dict.fromkeys(jobs):
+            sides.setdefault(job.side, []).append(job)
+            if job.condition != NONE and "neurons" not in self.resolved.adapter.capabilities:
+                raise InputError(
+                    f"{self.resolved.name} has no neurons to intervene on, so the condition {job.condition.name!r} "
+                    f"does not apply to it; it offers {', '.join(sorted(self.resolved.adapter.capabilities))}"
+                )
+        state = Pass(sum(map(len, sides.values())))
+        asked, ahead = list(sides.values()), None
+        with ThreadPoolExecutor(1) as reader:
+            for start in range(0, len(asked), WINDOW):
+                begun = self._begin([job for part in asked[start : start + WINDOW] for job in part], reader)
+                if ahead is not None:
+                    self._finish(ahead, state)
+                ahead = begun
+            if ahead is not None:
+                self._finish(ahead, state)
 
     def request(self, job: Job) -> StoredRequest:
         """Ids hash, token number, truncation or the encoding error of an ensured job."""
@@ -114,15 +164,40 @@ class Engine:
             return None
         return self._captures.get((self._score_key(request, job), job.capture))
 
+    def accumulate(
+        self, units: Sequence[Unit], weights: Sequence[float], what: str, skip: int
+    ) -> dict[str, np.ndarray]:
+        """Running sums of `what` (a name in `models.accumulate.ACCUMULATORS`) over the response tokens of the units.
+
+        The first `skip` positions of every text are left out; `weights` are the units' in the total whose
+        gradient an attribution takes. A unit that cannot be encoded is left out, and `units` counts the
+        others. Stored by the set of texts and weights, in whatever order they come.
+        """
+        keys = [self._job_key(Job(unit)) for unit in units]
+        parts = sorted(zip(keys, map(float, weights), strict=True))
+        name = f"{self.resolved.fingerprint}|{what}|{skip}|".encode()
+        key = hashlib.sha256(name + b"".join(k + w.hex().encode() for k, w in parts)).digest()
+        found = self.store.aggregate(key)
+        if found is None:
+            found = self._accumulate(units, weights, what, skip)
+            self.store.put_aggregate(self.resolved.fingerprint, key, found)
+        return found
+
     @property
-    def adapter(self) -> Adapter:
+    def pool(self) -> Pool:
         """The loaded model; loading happens at the first use and is remembered in the store."""
-        if self._adapter is None:
+        if self._pool is None:
             start = time.perf_counter()
-            self._adapter = self.resolved.load()
-            self.store.put_description(self.resolved.fingerprint, self.resolved.name, self._adapter.describe())
+            self._pool = self.open_pool(self.resolved)
+            self.store.put_description(self.resolved.fingerprint, self.resolved.name, self._pool.traits.description)
             self.timing.load += time.perf_counter() - start
-        return self._adapter
+        return self._pool
+
+    def close(self) -> None:
+        """Let go of the loaded model's workers, if there are any; the scores stay readable."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
 
     def description(self) -> dict[str, object]:
         """What the model said of itself when it was loaded, now or earlier; empty if it never was."""
@@ -131,11 +206,14 @@ class Engine:
     # --- keys -----------------------------------------------------------------------------------
 
     def _job_key(self, job: Job) -> bytes:
-        key = request_digest(self.resolved, job.unit)
-        return key if job.against is None else key + request_digest(self.resolved, job.against)
+        if job.side not in self._keys:
+            self._keys[job.side] = b"".join(
+                request_digest(self.resolved, unit) for unit in job.side if unit is not None
+            )
+        return self._keys[job.side]
 
     def _score_key(self, request: StoredRequest, job: Job) -> bytes:
-        return score_key(self.resolved.fingerprint, request.ids_hash, job.condition, job.replicate)
+        return score_key(self.resolved.fingerprint, request.ids_hash, job.condition.key, job.replicate)
 
     def _is_missing(self, job: Job, key: bytes) -> bool:
         request = self._requests[key]
@@ -148,33 +226,46 @@ class Engine:
             job.capture is not None and self._scores[score].error is None and (score, job.capture) not in self._captures
         )
 
-    # --- encoding -------------------------------------------------------------------------------
+    # --- a window: look up, encode ----------------------------------------------------------------
 
-    def _ensure_requests(self, keys: dict[Job, bytes]) -> None:
-        new = [k for k in dict.fromkeys(keys.values()) if k not in self._requests]
-        self._requests.update(self.store.requests(new))
-        self._encode({key: job for job, key in keys.items() if key not in self._requests})
+    def _begin(self, jobs: Sequence[Job], reader: ThreadPoolExecutor) -> Window:
+        """Look the jobs up, and have the ids made, in the background, of those that must be computed."""
+        keys = {job: self._job_key(job) for job in jobs}
+        self._requests.update(self.store.requests([k for k in dict.fromkeys(keys.values()) if k not in self._requests]))
+        self._load_stored({job: key for job, key in keys.items() if key in self._requests})
+        pending = {k: j for j, k in keys.items() if k not in self._requests or self._is_missing(j, k)}
+        if not pending:
+            return Window(keys, pending, None)
+        pool, sides = self.pool, [job.side for job in pending.values()]
+        return Window(keys, pending, reader.submit(pool.encode, sides))
 
-    def _encode(self, jobs: dict[bytes, Job]) -> None:
-        """Encode these jobs and remember the result; keeps the ids in memory until they are scored."""
-        pending = list(jobs.items())
-        for start in range(0, len(pending), ENCODE_CHUNK):
-            part = pending[start : start + ENCODE_CHUNK]
-            adapter = self.adapter
+    def _finish(self, window: Window, state: Pass) -> None:
+        """Take the window's ids, drop what turns out to be stored, compute the rest."""
+        if window.encoding is not None:
             began = time.perf_counter()
-            found = {}
-            for (key, _), encoded in zip(part, _encode(adapter, [job for _, job in part]), strict=True):
-                if isinstance(encoded, Unencodable):
-                    found[key] = StoredRequest(FAILED, 0, False, encoded.error)
-                else:
-                    digest = encoded.digest()
-                    self._encoded[digest] = encoded
-                    found[key] = StoredRequest(digest, len(encoded), encoded.truncated)
+            encoded = window.encoding.result()
             self.timing.encode += time.perf_counter() - began
-            self.store.put_requests(self.resolved.fingerprint, found)
-            self._requests.update(found)
+            self._take(dict(zip(window.pending, encoded, strict=True)))
+            self._load_stored(window.keys)
+        missing = [job for job, key in window.keys.items() if self._is_missing(job, key)]
+        self.timing.remembered += len(window.keys) - len(missing)
+        state.unseen -= len(window.keys)
+        self._compute(missing, window.keys, state)
+        self._encoded.clear()
 
-    # --- computing ------------------------------------------------------------------------------
+    def _take(self, encoded: dict[bytes, Encoded | Unencodable]) -> None:
+        """Keep the ids until they are scored, and remember what each request became."""
+        found = {}
+        for key, one in encoded.items():
+            if isinstance(one, Unencodable):
+                found[key] = StoredRequest(FAILED, 0, False, one.error)
+            else:
+                digest = one.digest()
+                self._encoded[digest] = one
+                found[key] = StoredRequest(digest, len(one), one.truncated)
+        new = {k: v for k, v in found.items() if k not in self._requests}
+        self.store.put_requests(self.resolved.fingerprint, new)
+        self._requests.update(new)
 
     def _load_stored(self, keys: dict[Job, bytes]) -> None:
         wanted: dict[bytes, None] = {}
@@ -191,73 +282,84 @@ class Engine:
             new = [k for k in some if (k, what) not in self._captures]
             self._captures.update({(k, what): v for k, v in self.store.captures(new, what).items()})
 
-    def _compute(self, missing: Sequence[Job], keys: dict[Job, bytes]) -> None:
-        """Forward what is missing, one replicate after the other: replicates never share a batch."""
-        self._encode({keys[job]: job for job in missing if self._requests[keys[job]].ids_hash not in self._encoded})
-        for replicate in sorted({job.replicate for job in missing}):
-            todo: dict[bytes, tuple[Encoded, set[str]]] = {}
-            for job in missing:
-                if job.replicate == replicate:
-                    request = self._requests[keys[job]]
-                    entry = todo.setdefault(self._score_key(request, job), (self._encoded[request.ids_hash], set()))
-                    entry[1].update({job.capture} - {None})  # type: ignore[arg-type]
-            self._forward_all(todo, replicate)
-        self._encoded.clear()
+    # --- computing ------------------------------------------------------------------------------
 
-    def _forward_all(self, todo: dict[bytes, tuple[Encoded, set[str]]], replicate: int) -> None:
-        keys = sorted(todo)  # the same set of texts is batched the same way whatever order it came in
-        lengths = np.array([len(todo[k][0]) for k in keys], dtype=np.int64)
-        budget = self.budget or BUDGETS.get(self.resolved.device.split(":")[0], BUDGETS["cpu"])
+    def _compute(self, missing: Sequence[Job], keys: dict[Job, bytes], state: Pass) -> None:
+        """Forward what is missing. Replicates never share a batch; all conditions of a batch run one after the other."""
+        asked: dict[tuple[int, bytes], dict[Condition, set[str]]] = {}
+        for job in missing:
+            conditions = asked.setdefault((job.replicate, self._requests[keys[job]].ids_hash), {})
+            conditions.setdefault(job.condition, set()).update({job.capture} - {None})  # type: ignore[arg-type]
+        alike: dict[tuple[int, frozenset[tuple[Condition, frozenset[str]]]], list[bytes]] = {}
+        for (replicate, digest), some in asked.items():
+            what = frozenset((condition, frozenset(captures)) for condition, captures in some.items())
+            alike.setdefault((replicate, what), []).append(digest)
+        for (_, what), digests in alike.items():
+            state.of_texts += len(what) * len(digests)
+            state.of_tokens += len(what) * sum(len(self._encoded[d]) for d in digests)
+        for (replicate, what), digests in alike.items():
+            self._forward(sorted(digests), replicate, what, state)
+
+    def _forward(
+        self,
+        digests: Sequence[bytes],
+        replicate: int,
+        asked: frozenset[tuple[Condition, frozenset[str]]],
+        state: Pass,
+    ) -> None:
+        """Plan texts (sorted, so that the same set is batched the same way whatever order it came in) and record what comes back."""
+        texts = [self._encoded[d] for d in digests]
+        names = {id(text): digest for text, digest in zip(texts, digests, strict=True)}
+        traits = self.pool.traits
         scatter = np.random.default_rng(replicate) if replicate else None
-        queue = plan(lengths, budget, scatter)[::-1]
-        done = tokens = 0
-        began = time.perf_counter()
-        while queue:
-            batch = queue.pop()
-            part = [keys[i] for i in batch]
-            try:
-                self._forward(part, todo)
-            except BatchTooLargeError as error:
-                if len(batch) == 1:
-                    raise HarnessError(
-                        f"a single text of {lengths[batch[0]]} tokens does not fit into the device's memory: {error}; "
-                        "lower --max-length or use a larger device"
-                    ) from error
-                queue += [batch[len(batch) // 2 :], batch[: len(batch) // 2]]
-                continue
-            done, tokens = done + len(batch), tokens + int(lengths[batch].sum())
-            self.timing.padded += len(batch) * int(lengths[batch].max())
-            seconds = time.perf_counter() - began
-            self.report(Progress(self.resolved.name, done, len(keys), tokens, int(lengths.sum()), seconds))
-        self.timing.texts += done
-        self.timing.tokens += tokens
+        batches = plan(texts, self.budget or traits.cost.budget, traits.cost, traits.shares, scatter)
+        conditions = sorted(asked, key=lambda c: c[0].key)
+        works = (Work(tuple(batch), capture, condition) for batch in batches for condition, capture in conditions)
+        done = self.pool.map(works)
+        for work, found, seconds in done:
+            began = time.perf_counter()
+            scored = [
+                score_key(self.resolved.fingerprint, names[id(t)], work.condition.key, replicate) for t in work.texts
+            ]
+            self._record(scored, found)
+            tokens = sum(map(len, work.texts))
+            state.texts, state.tokens = state.texts + len(scored), state.tokens + tokens
+            self._count(work, tokens, seconds, time.perf_counter() - began)
+            self.report(state.progress(self.resolved.name))
 
-    def _forward(self, part: list[bytes], todo: dict[bytes, tuple[Encoded, set[str]]]) -> None:
-        """One batch through the model and into the store. A number that is not finite is a failure, never a score."""
-        capture = frozenset().union(*(todo[k][1] for k in part))
-        adapter = self.adapter
-        began = time.perf_counter()
-        result = adapter.forward([todo[k][0] for k in part], capture)
-        middle = time.perf_counter()
-        finite = np.isfinite(result.outputs).all(axis=1)
+    def _count(self, work: Work, tokens: int, forward: float, store: float) -> None:
+        timing = self.timing
+        timing.forward, timing.store = timing.forward + forward, timing.store + store
+        timing.texts, timing.tokens = timing.texts + len(work.texts), timing.tokens + tokens
+        timing.packed, timing.padded = timing.packed + work.packed, timing.padded + work.padded
+
+    def _record(self, keys: Sequence[bytes], found: Forwarded) -> None:
+        """One batch's answers into the store. A number that is not finite is a failure, never a score."""
+        finite = np.isfinite(found.outputs).all(axis=1)
         scores = {
             k: StoredScore(row) if ok else StoredScore(None, "the model's output is not finite")
-            for k, row, ok in zip(part, result.outputs, finite, strict=True)
+            for k, row, ok in zip(keys, found.outputs, finite, strict=True)
         }
-        for what, values in result.captures.items():
-            rows = {k: v for k, v, ok in zip(part, values, finite, strict=True) if ok}
+        for what, values in found.captures.items():
+            rows = {k: v for k, v, ok in zip(keys, values, finite, strict=True) if ok}
             self.store.put_captures(self.resolved.fingerprint, what, rows)
             self._captures.update({(k, what): v for k, v in rows.items()})
         self.store.put_scores(self.resolved.fingerprint, scores)
         self._scores.update(scores)
-        self.timing.forward += middle - began
-        self.timing.store += time.perf_counter() - middle
 
-
-def _encode(adapter: Adapter, jobs: list[Job]) -> list[Encoded | Unencodable]:
-    if isinstance(adapter, PairwiseAdapter):
-        return adapter.encode_pairs([(job.unit, job.against or job.unit) for job in jobs])
-    return adapter.encode([job.unit for job in jobs])
+    def _accumulate(
+        self, units: Sequence[Unit], weights: Sequence[float], what: str, skip: int
+    ) -> dict[str, np.ndarray]:
+        traits = self.pool.traits
+        encoded = self.pool.encode([(unit, None) for unit in units])
+        kept = [(e, w) for e, w in zip(encoded, weights, strict=True) if isinstance(e, Encoded)]
+        of = {id(text): weight for text, weight in kept}
+        batches = plan([text for text, _ in kept], self.budget or traits.cost.budget, traits.cost, traits.shares)
+        works = [Work(tuple(batch)) for batch in batches]
+        began = time.perf_counter()
+        found = self.pool.accumulate([(work, [of[id(t)] for t in work.texts]) for work in works], what, skip)
+        self.timing.forward += time.perf_counter() - began
+        return found | {"units": np.array(float(len(kept)))}
 
 
 def compare_jobs(compare: Compare) -> tuple[Job, Job]:

@@ -21,6 +21,7 @@ CREATE TABLE IF NOT EXISTS requests (key BLOB PRIMARY KEY, fingerprint TEXT, ids
                                      truncated INTEGER, error TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS scores (key BLOB PRIMARY KEY, fingerprint TEXT, outputs BLOB, error TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS captures (key BLOB, what TEXT, fingerprint TEXT, data BLOB, PRIMARY KEY (key, what));
+CREATE TABLE IF NOT EXISTS aggregates (key BLOB PRIMARY KEY, fingerprint TEXT, data BLOB) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS models (fingerprint TEXT PRIMARY KEY, name TEXT, description TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, sha256 TEXT) WITHOUT ROWID;
 """
@@ -129,6 +130,20 @@ class ScoreStore:
         values = ((k, what, fingerprint, v.astype("<f4").tobytes()) for k, v in rows.items())
         self._write("INSERT OR REPLACE INTO captures VALUES (?,?,?,?)", values)
 
+    def aggregate(self, key: bytes) -> dict[str, np.ndarray] | None:
+        """Named arrays that were computed over a whole set of texts, or None."""
+        from safetensors.numpy import load
+
+        rows = list(self._select("SELECT data FROM aggregates WHERE key IN ({})", [key]))
+        return load(rows[0][0]) if rows else None
+
+    def put_aggregate(self, fingerprint: str, key: bytes, arrays: dict[str, np.ndarray]) -> None:
+        """Remember what was computed over a set of texts."""
+        from safetensors.numpy import save
+
+        whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        self._write("INSERT OR REPLACE INTO aggregates VALUES (?,?,?)", [(key, fingerprint, save(whole))])
+
     def description(self, fingerprint: str) -> dict[str, object] | None:
         """What a model said of itself when it was last loaded."""
         with self._readable():
@@ -166,7 +181,7 @@ class ScoreStore:
         """Forget everything; returns how many scores there were."""
         with self._readable():
             n = int(self._db.execute("SELECT COUNT(*) FROM scores").fetchone()[0])
-            for table in ("requests", "scores", "captures", "models", "files"):
+            for table in ("requests", "scores", "captures", "aggregates", "models", "files"):
                 self._db.execute(f"DELETE FROM {table}")
             self._db.execute("VACUUM")
         return n

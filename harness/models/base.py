@@ -6,16 +6,23 @@ import hashlib
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence, Set
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from harness.condition import NONE, Condition
+from harness.errors import InputError
 from harness.models.spec import ModelSpec
 from harness.preference import Unit, canonical_json, messages_json
 from harness.registry import Registry
+
+if TYPE_CHECKING:
+    from harness.models.accumulate import Accumulator
+    from harness.models.tree import Tree
 
 
 @dataclass(frozen=True)
@@ -63,16 +70,32 @@ class BatchTooLargeError(Exception):
     """`forward` ran out of device memory: the engine halves the batch and goes on."""
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What a forward pass costs, for planning; the unit is one token through the linear layers.
+
+    `attention` is the cost of one query-key pair of a row, `fixed` what every batch costs besides, and
+    `budget` how many padded tokens a batch should hold.
+    """
+
+    attention: float = 0.0
+    fixed: float = 0.0
+    budget: int = 2048
+
+
 class Adapter(ABC):
     """One kind of reward model. Subclass in a file of its own under `models/adapters` and register.
 
-    `capabilities` are among `scores`, `compares`, `objectives`, `steps`, `hidden_states`; a loaded model may add to its class's.
+    `capabilities` are among `scores`, `compares`, `objectives`, `steps`, `hidden_states`, `neurons`; a loaded model may add to its class's.
     `reads_unit_ids` says that `encode` looks at more of a unit than its conversation.
     """
 
     capabilities: frozenset[str] = frozenset({"scores"})
     version: ClassVar[str] = "1"
     reads_unit_ids: ClassVar[bool] = False
+    cost: Cost = Cost()
+    shares: int = 0
+    """Tokens up to which a text may share a row with others that begin alike (`forward_trees`); 0: not at all."""
     spec: ModelSpec
 
     @classmethod
@@ -95,6 +118,25 @@ class Adapter(ABC):
     @abstractmethod
     def forward(self, batch: Sequence[Encoded], capture: frozenset[str] = frozenset()) -> Forwarded:
         """Raw head outputs of a batch, in its order. Must not depend on what else is in the batch."""
+
+    def forward_trees(self, batch: Sequence[Tree], capture: frozenset[str] = frozenset()) -> Forwarded:
+        """Raw head outputs of all texts of all rows, in order. A model whose `shares` is 0 only gets rows of one text."""
+        return self.forward([text for tree in batch for text in tree.texts], capture)
+
+    def under(self, condition: Condition) -> AbstractContextManager[None]:
+        """For as long as the context lives, `forward` answers under this intervention; raises InputError where it cannot."""
+        if condition == NONE:
+            return nullcontext()
+        raise InputError(
+            f"{type(self).__name__} has no neurons to intervene on, so the condition {condition.name!r} does not apply to it"
+        )
+
+    def accumulate(self, batch: Sequence[Tree], weights: Sequence[float], skip: int, into: Accumulator) -> None:
+        """Add a batch's response tokens to the running sums `into`; `weights` has one number a text, in order.
+
+        The first `skip` positions of every text are left out. Raises InputError where the model has no neurons.
+        """
+        raise InputError(f"{type(self).__name__} has no neurons whose activations could be read")
 
     @classmethod
     def raw_score(cls, spec: ModelSpec, outputs: np.ndarray) -> np.ndarray:

@@ -48,7 +48,7 @@ def load_classifier(resolved: Resolved) -> Any:
         if bar:
             logging.enable_progress_bar()
     _require_whole(resolved.name, info)
-    model = model.to(resolved.device).eval()
+    model = model.to(resolved.device).eval().requires_grad_(False)
     assert model.dtype == getattr(torch, spec.dtype), f"asked for {spec.dtype}, loaded {model.dtype}"
     return model
 

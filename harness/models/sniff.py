@@ -39,6 +39,10 @@ WITHOUT_SDPA = frozenset(
 """Model types for which transformers has no scaled-dot-product attention (soft-capped or relative scores)."""
 
 
+WINDOWS = ("sliding_window", "attention_chunk_size", "window_size", "attention_window", "local_attention")
+"""Config keys that bound how far back a layer sees."""
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; raises InputError where the file cannot be read or holds something else."""
     try:
@@ -104,6 +108,18 @@ def default_attention(config: Mapping[str, Any]) -> str:
     """`sdpa`, or `eager` for families that have no scaled-dot-product form."""
     types = {config.get("model_type"), text_config(config).get("model_type")}
     return "eager" if types & WITHOUT_SDPA else "sdpa"
+
+
+def attention_window(config: Mapping[str, Any]) -> int | None:
+    """How many tokens back every layer of a model sees: the smallest window of any layer, 0 where one is no attention at all.
+
+    None where all layers see everything. A text no longer than the window is attended to whole.
+    """
+    inner = text_config(config)
+    if set(inner.get("layer_types") or ()) - {"full_attention", "sliding_attention", "chunked_attention"}:
+        return 0
+    windows = [inner.get(key) for key in WINDOWS]
+    return min((w for w in windows if isinstance(w, int)), default=None)
 
 
 def tensor_names(weights: list[Path]) -> set[str]:

@@ -204,7 +204,7 @@ class PlantedSubject:
         return _ANSWERS[type(request)](self, request)
 
     def _score(self, request: Score) -> ScoreTable:
-        how = (self.score, self.members, request.conditions, request.replicate)
+        how = (self.score, self.members, [c.name for c in request.conditions], request.replicate)
         return compare_table(pair_rows(request.units), *how) if self.compares else table(request.units, *how)
 
     def _compare(self, request: Compare) -> ScoreTable:

@@ -3,11 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from harness.condition import Ablation, Condition
 from harness.engine.engine import Engine, Job
 from harness.engine.store import ScoreStore
 from harness.errors import HarnessError, InputError
 from tests.engine.fakes import Counting, Longer, resolved, unit
 
+ABLATED = Condition("ablate/x", (Ablation(np.array([0]), np.array([1]), np.array([0.0])),))
 TEXTS = ["a", "bb", "ccc", "dddd", "bb"]
 
 
@@ -116,7 +118,7 @@ def test_the_order_of_the_jobs_does_not_change_the_batches(store, tmp_path):
 def test_an_unknown_condition_is_refused_before_anything_is_scored(store):
     adapter = Counting()
     with pytest.raises(InputError, match="ablate/x"):
-        Engine(resolved(adapter), store).ensure(jobs(condition="ablate/x"))
+        Engine(resolved(adapter), store).ensure(jobs(condition=ABLATED))
     assert adapter.batches == []
 
 

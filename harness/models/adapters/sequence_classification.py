@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence, Set
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.condition import NONE, Condition
 from harness.errors import InputError
 from harness.models import sniff
 from harness.models.base import ADAPTERS, Adapter, BatchTooLargeError, Encoded, Forwarded, Resolved, Unencodable
+from harness.models.batch import TREE_MASKS, Layout
+from harness.models.cost import measure
 from harness.models.encoding import TextEncoder
+from harness.models.last_layer import Pooled, behind_attention, is_causal, only_at
 from harness.models.loading import load_classifier, load_tokenizer
+from harness.models.neurons import Site, ablated, locate
 from harness.models.pooling import pooling
 from harness.models.spec import Heads, ModelSpec
 from harness.models.template import require_template
+from harness.models.tree import Tree, grow, single
 from harness.preference import Message, Unit
 
 if TYPE_CHECKING:
     import torch
 
+    from harness.models.accumulate import Accumulator
+
 PROBES = (
     (Message("user", "Is water wet?"), Message("assistant", "Yes.")),
     (Message("user", "Name two colours."), Message("assistant", "Red, and also the green of leaves in early spring.")),
 )
+UNBOUNDED = 2**31
 TOLERANCE = {"float32": 1e-4, "float16": 3e-2, "bfloat16": 1e-1}
 """Largest difference, relative to the larger of 1 and the score, that rounding explains."""
 
@@ -37,27 +49,32 @@ class SequenceClassifier(Adapter):
     one state a token, and multiplied with the head in float32.
     """
 
-    capabilities = frozenset({"scores", "hidden_states"})
+    capabilities = frozenset({"scores", "hidden_states", "neurons"})
 
     def __init__(self, resolved: Resolved) -> None:
-        import torch
-
         self.spec, self.source = resolved.spec, resolved.name
         tokenizer = load_tokenizer(resolved)
         self.encoder = TextEncoder(tokenizer, self.spec)
         self.model = load_classifier(resolved)
-        self.device = torch.device(resolved.device)
         config = self.model.config.get_text_config()
         self.pad = config.pad_token_id
         self.pool = pooling(self.spec.pooling, self.pad)
-        self.fill = self.pad if self.pad is not None else 0
         # Stock code refuses batches without a pad id; which token it would pool does not matter, we pool ourselves.
-        config.pad_token_id = self.fill
+        config.pad_token_id = self.pad if self.pad is not None else 0
         accepted = inspect.signature(self.model.forward).parameters
-        self.takes_types = "token_type_ids" in tokenizer.model_input_names and "token_type_ids" in accepted
+        self.layout = Layout(
+            device=resolved.device,
+            dtype=self.model.dtype,
+            fill=config.pad_token_id,
+            types="token_type_ids" in tokenizer.model_input_names and "token_type_ids" in accepted,
+            masks=False,
+            attention=self.model.config._attn_implementation,
+        )
+        self.cost = measure(self.model, resolved.backend)
         self._find_head(self.model.config.num_labels)
+        self.last_layer: list[Any] = []
         # Until a check has shown more: one state a text, and texts of different length are not mixed.
-        self.per_token = self.masks_padding = False
+        self.per_token = self.mixes = False
         self._check()
         if self.model.config.num_labels > 1:
             self.capabilities = self.capabilities | {"objectives"}
@@ -99,83 +116,133 @@ class SequenceClassifier(Adapter):
         ]
 
     def forward(self, batch: Sequence[Encoded], capture: frozenset[str] = frozenset()) -> Forwarded:
-        """Head outputs, float32; capture `head_input` is the pooled state before the last linear layer.
+        """Head outputs of texts that each have a row of their own; see `forward_trees`."""
+        return self.forward_trees([single(text) for text in batch], capture)
 
-        Raises BatchTooLargeError where the device has not enough memory.
+    def forward_trees(self, batch: Sequence[Tree], capture: frozenset[str] = frozenset()) -> Forwarded:
+        """Head outputs of all texts of all rows, float32; capture `head_input` is the pooled state before the last linear layer.
+
+        Raises BatchTooLargeError where the device has not enough memory, and ValueError for a row that
+        holds several texts although the model cannot keep them apart.
         """
         import torch
 
+        self._require_separable(batch)
+        groups = self._groups(batch)
         try:
             with torch.inference_mode():
-                states = torch.cat([self._states(rows)[0] for rows in self._groups(batch)])
+                states = torch.cat([self._states([batch[i] for i in rows])[0] for rows in groups])
                 outputs = torch.nn.functional.linear(states, self.weight, self.bias).cpu().numpy()
         except torch.OutOfMemoryError as error:
             raise BatchTooLargeError(str(error)) from error
-        back = np.argsort([i for rows in self._places(batch) for i in rows])
+        texts = np.split(np.arange(sum(len(t.texts) for t in batch)), np.cumsum([len(t.texts) for t in batch])[:-1])
+        back = np.argsort(np.concatenate([texts[i] for rows in groups for i in rows]))
         captures = {"head_input": states.cpu().numpy()[back]} if "head_input" in capture else {}
         return Forwarded(outputs[back], captures)
+
+    def under(self, condition: Condition) -> AbstractContextManager[None]:
+        """Neurons held at fixed values in every forward pass while the context lives."""
+        return ablated(self.sites, condition) if condition != NONE else nullcontext()
+
+    def accumulate(self, batch: Sequence[Tree], weights: Sequence[float], skip: int, into: Accumulator) -> None:
+        """Add the response tokens of a batch to running sums at the neurons; see `Adapter.accumulate`."""
+        import torch
+
+        self._require_separable(batch)
+        first = np.cumsum([0, *(len(t.texts) for t in batch)])
+        try:
+            for rows in self._groups(batch):
+                part = [batch[i] for i in rows]
+                total = np.concatenate([np.asarray(weights)[first[i] : first[i + 1]] for i in rows])
+                self._accumulate(part, self.layout.put(total.astype(np.float32)), skip, into)
+        except torch.OutOfMemoryError as error:
+            raise BatchTooLargeError(str(error)) from error
 
     def describe(self) -> dict[str, object]:
         """What was decided at load time."""
         return {
             "dtype": str(self.model.dtype).removeprefix("torch."),
-            "attn_implementation": self.model.config._attn_implementation,
+            "attn_implementation": self.layout.attention,
             "pooling": self.spec.pooling if self.per_token else "inside the model",
             "max_length": self.spec.max_length,
             "template_sha256": self.encoder.template.sha256,
             "n_parameters": sum(p.numel() for p in self.model.parameters()),
-            "masks_padding": self.masks_padding,
+            "masks_padding": self.mixes,
         }
+
+    @cached_property
+    def sites(self) -> tuple[Site, ...]:
+        """The neurons of every layer; raises InputError where the model's structure does not show them."""
+        return locate(self.model)
 
     # --- one padded batch -------------------------------------------------------------------------
 
-    def _places(self, batch: Sequence[Encoded]) -> list[list[int]]:
+    def _require_separable(self, batch: Sequence[Tree]) -> None:
+        longest = max((len(path) for tree in batch for path in tree.paths), default=0)
+        if any(tree.forks for tree in batch) and longest > self.shares:
+            raise ValueError(
+                f"{self.source}: a batch shares prefixes although a text of it has {longest} tokens; the mask that keeps "
+                f"texts apart is exact only up to {self.shares}"
+            )
+
+    def _groups(self, batch: Sequence[Tree]) -> list[list[int]]:
         """Rows that may share a padded batch: all, or those of equal length where the model minds padding."""
-        if self.masks_padding:
+        if self.mixes:
             return [list(range(len(batch)))]
         groups: dict[int, list[int]] = {}
-        for i, e in enumerate(batch):
-            groups.setdefault(len(e), []).append(i)
+        for i, tree in enumerate(batch):
+            groups.setdefault(len(tree), []).append(i)
         return list(groups.values())
 
-    def _groups(self, batch: Sequence[Encoded]) -> list[list[Encoded]]:
-        return [[batch[i] for i in rows] for rows in self._places(batch)]
+    def _pooled(self, batch: Sequence[Tree]) -> Pooled:
+        """Where each text is read: by the pooling rule, or at the first token of a model that pools inside itself."""
+        rows = [row for row, tree in enumerate(batch) for _ in tree.texts]
+        tokens = [
+            path[self.pool(text.ids)] if self.per_token else 0
+            for tree in batch
+            for text, path in zip(tree.texts, tree.paths, strict=True)
+        ]
+        shape = len(batch), max(len(tree) for tree in batch)
+        return Pooled(self.layout.put(np.array(rows)), self.layout.put(np.array(tokens)), shape)
 
-    def _inputs(self, batch: Sequence[Encoded]) -> dict[str, torch.Tensor]:
-        """Right-padded ids, with mask and segment ids where they say something."""
-        import torch
+    def _states(
+        self, batch: Sequence[Tree], last_layer: Sequence[Any] | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pooled head input (texts, width), float32, and the model's own logits.
 
-        lengths = np.array([len(e) for e in batch])
-        longest = int(lengths.max())
-        ids = np.full((len(batch), longest), self.fill, np.int64)
-        types = np.zeros_like(ids)
-        for row, e in enumerate(batch):
-            ids[row, : len(e)] = e.ids
-            if e.type_ids is not None:
-                types[row, : len(e)] = e.type_ids
-        arrays = {"input_ids": ids}
-        if lengths.min() < longest:
-            arrays["attention_mask"] = (np.arange(longest) < lengths[:, None]).astype(np.int64)
-        if self.takes_types and types.any():
-            arrays["token_type_ids"] = types
-        return {k: torch.from_numpy(v).to(self.device, non_blocking=True) for k, v in arrays.items()}
-
-    def _states(self, batch: Sequence[Encoded]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pooled head input (batch, width), float32, and the model's own logits."""
-        import torch
-
+        `last_layer` are the modules that compute only what is read; what the model's own logits say is then void.
+        """
         seen: list[torch.Tensor] = []
         hook = self.head.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+        pooled = self._pooled(batch)
         try:
-            logits = self.model(**self._inputs(batch)).logits
+            with only_at(self.last_layer if last_layer is None else last_layer, pooled):
+                logits = self.model(**self.layout.tensors(batch)).logits
         finally:
             hook.remove()
         states = seen[-1]
-        self.per_token = states.dim() == 3
+        if states.dim() == 3 and not self.per_token:  # The first text tells.
+            self.per_token = True
+            pooled = self._pooled(batch)
         if self.per_token:
-            where = torch.tensor([self.pool(e.ids) for e in batch], device=states.device)
-            states = states[torch.arange(len(batch), device=states.device), where]
-        return states.float(), logits.float()
+            states = states[pooled.rows, pooled.tokens]
+        return states.float().to(self.weight.device), logits.float()
+
+    def _accumulate(self, batch: Sequence[Tree], weights: torch.Tensor, skip: int, into: Accumulator) -> None:
+        import torch
+
+        longest = max(len(tree) for tree in batch)
+        counts = np.zeros((len(batch), longest), np.float32)
+        for row, tree in zip(counts, batch, strict=True):
+            for text, path in zip(tree.texts, tree.paths, strict=True):
+                row[path[max(skip, text.response_start) :]] += 1
+        with torch.set_grad_enabled(into.needs_grad), into.watching(self.sites, self.layout.put(counts)):
+            states, _ = self._states(batch, last_layer=())
+            if into.needs_grad:
+                outputs = torch.nn.functional.linear(states, self.weight, self.bias)
+                heads = self.spec.heads.weights if self.spec.heads else (1.0,)
+                scores = outputs @ torch.tensor(heads, device=outputs.device, dtype=outputs.dtype)
+                into.backward((weights * scores).sum())
 
     # --- load-time checks -------------------------------------------------------------------------
 
@@ -191,18 +258,18 @@ class SequenceClassifier(Adapter):
         self.bias = None if self.head.bias is None else self.head.bias.detach().float()
 
     def _check(self) -> None:
-        """Compare two texts, scored alone, with the model's own logits and with a padded batch of both.
+        """What this model allows, from two texts scored alone: mixing lengths, sharing prefixes, a last layer in part.
 
-        Raises InputError where the head we read is not what the model scores with. Where only padding
-        changes the score, texts of different length are never put into one batch.
+        Raises InputError where the head we read is not what the model scores with.
         """
         import torch
 
         encoded = [e for e in self.encoder.encode(PROBES) if isinstance(e, Encoded) and self.pool(e.ids) is not None]
         if len(encoded) < len(PROBES):
             return
+        rows = [single(e) for e in encoded]
         with torch.inference_mode():
-            alone = [self._states([e]) for e in encoded]
+            alone = [self._states([row], ()) for row in rows]
             states, logits = (torch.cat(parts) for parts in zip(*alone, strict=True))
             outputs = torch.nn.functional.linear(states, self.weight, self.bias)
             if self.spec.pooling != "native" and not self.per_token:
@@ -212,8 +279,49 @@ class SequenceClassifier(Adapter):
                     f"{self.source}: its own scores of a text ({logits[0].tolist()}) are not what its last linear layer "
                     f"gives ({outputs[0].tolist()}); this kind of head needs an adapter of its own"
                 )
-            together = torch.nn.functional.linear(self._states(encoded)[0], self.weight, self.bias)
-        self.masks_padding = self._close(together, outputs)
+            self._check_padding(rows, outputs)
+            self._check_last_layer(rows, outputs)
+            self._check_sharing(encoded, outputs)
+
+    def _check_padding(self, rows: Sequence[Tree], alone: torch.Tensor) -> None:
+        """Whether texts of different length may be mixed: as they are in a causal model, or with their padding masked."""
+        plain = self.layout
+        for masks in (False, True) if is_causal(self.model) else (True,):
+            self.layout = replace(plain, masks=masks)
+            self.mixes = self._agrees(rows, alone)
+            if self.mixes:
+                break
+        if not self.mixes:
+            self.layout = plain
+        elif not self.layout.masks:
+            # Unmasked padding of the pad id would make stock code warn of a mistake.
+            self.layout = replace(self.layout, fill=int(self.layout.fill == 0))
+
+    def _check_last_layer(self, rows: Sequence[Tree], alone: torch.Tensor) -> None:
+        """Whether the last layer may be computed only where it is read."""
+        candidate = behind_attention(self.model)
+        if candidate and self.mixes and self._agrees(rows, alone, candidate):
+            self.last_layer = candidate
+
+    def _check_sharing(self, encoded: Sequence[Encoded], alone: torch.Tensor) -> None:
+        """Up to which length texts may share a row: none of a model that looks both ways, the window of one that has one."""
+        if not self.per_token or not is_causal(self.model) or self.layout.attention not in TREE_MASKS:
+            return
+        tree, longest = grow(encoded), max(map(len, encoded))
+        order = [next(i for i, e in enumerate(encoded) if e is text) for text in tree.texts]
+        window = sniff.attention_window(self.model.config.to_dict())
+        self.shares = window if window is not None else self.spec.max_length or UNBOUNDED
+        if longest > self.shares or not self._agrees([tree], alone[order]):
+            self.shares = 0
+
+    def _agrees(self, rows: Sequence[Tree], expected: torch.Tensor, last_layer: Sequence[Any] = ()) -> bool:
+        import torch
+
+        try:
+            states, _ = self._states(rows, last_layer)
+        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError):
+            return False  # A model that cannot take such a batch at all: it is never given one.
+        return self._close(torch.nn.functional.linear(states, self.weight, self.bias), expected)
 
     def _close(self, a: torch.Tensor, b: torch.Tensor) -> bool:
         return bool(((a - b).abs() <= TOLERANCE[self.spec.dtype] * b.abs().clamp(min=1)).all())

@@ -133,7 +133,7 @@ def test_several_labels(tiny: Tiny) -> None:
     assert resolved.spec.heads is not None
     assert resolved.spec.heads.names == ("help", "truth", "brevity")
     adapter = resolved.load()
-    assert adapter.capabilities == {"scores", "hidden_states", "objectives"}
+    assert adapter.capabilities == {"scores", "hidden_states", "neurons", "objectives"}
     outputs = adapter.forward(adapter.encode(TEXTS)).outputs
     np.testing.assert_allclose(outputs, reference(path, "llama", TEXTS), atol=1e-5)
     expected = outputs[:, 0] + 0.5 * outputs[:, 1] - outputs[:, 2]

@@ -1,0 +1,106 @@
+"""One loaded model and everything an engine asks of it; the same object in this process or inside a worker."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from harness.engine.work import Work, forward
+from harness.models.base import (
+    Adapter,
+    BatchTooLargeError,
+    Cost,
+    Encoded,
+    Forwarded,
+    PairwiseAdapter,
+    Resolved,
+    Unencodable,
+)
+from harness.preference import Unit
+
+Side = tuple[Unit, Unit | None]
+"""A unit to score, or a unit and the one it is compared with."""
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What planning needs to know of a loaded model."""
+
+    cost: Cost
+    shares: int
+    description: dict[str, object]
+
+
+class Pool(Protocol):
+    """Where an engine's work is done."""
+
+    traits: Traits
+
+    def encode(self, sides: Sequence[Side]) -> list[Encoded | Unencodable]:
+        """Token ids of units or pairs, in order. May be called from another thread than `map`."""
+
+    def map(self, works: Iterable[Work]) -> Iterator[tuple[Work, Forwarded, float]]:
+        """Every work with its answer and the seconds its forward pass took, in the order they are done."""
+
+    def accumulate(self, works: Sequence[tuple[Work, list[float]]], what: str, skip: int) -> dict[str, np.ndarray]:
+        """Running sums over the response tokens of all works, whose texts have these weights."""
+
+    def close(self) -> None:
+        """Let go of what the pool holds."""
+
+
+class Replica:
+    """One loaded model: a pool of its own, and what each worker of a larger pool holds."""
+
+    def __init__(self, adapter: Adapter) -> None:
+        self.adapter = adapter
+        self.traits = Traits(adapter.cost, adapter.shares, adapter.describe())
+
+    @classmethod
+    def load(cls, resolved: Resolved) -> Replica:
+        """Load the model here."""
+        return cls(resolved.load())
+
+    def encode(self, sides: Sequence[Side]) -> list[Encoded | Unencodable]:
+        """Token ids of units or pairs, in order."""
+        if isinstance(self.adapter, PairwiseAdapter):
+            return self.adapter.encode_pairs([(unit, against or unit) for unit, against in sides])
+        return self.adapter.encode([unit for unit, _ in sides])
+
+    def answer(self, work: Work) -> tuple[Forwarded, float]:
+        """Head outputs and captures of a work, and the seconds they took."""
+        began = time.perf_counter()
+        with self.adapter.under(work.condition):
+            found = forward(self.adapter, work)
+        return found, time.perf_counter() - began
+
+    def map(self, works: Iterable[Work]) -> Iterator[tuple[Work, Forwarded, float]]:
+        """Answers one after the other, in the order of the works."""
+        for work in works:
+            yield work, *self.answer(work)
+
+    def accumulate(self, works: Sequence[tuple[Work, list[float]]], what: str, skip: int) -> dict[str, np.ndarray]:
+        """Running sums over the response tokens of all works; a work too large for the device's memory is halved."""
+        from harness.models.accumulate import ACCUMULATORS
+
+        sums, queue = ACCUMULATORS[what](), list(works)[::-1]
+        while queue:
+            work, weights = queue.pop()
+            trial: Any = copy.deepcopy(sums)  # what a failed pass has added must not count
+            try:
+                self.adapter.accumulate(work.batch, weights, skip, trial)
+            except BatchTooLargeError:
+                first, second = work.halves()
+                n = len(first.texts)
+                queue += [(second, weights[n:]), (first, weights[:n])]
+                continue
+            sums = trial
+        return sums.result()
+
+    def close(self) -> None:
+        """Nothing to let go: whoever loaded the model owns it."""
