@@ -402,6 +402,10 @@ def test_backward_out_of_turn() -> None:
         outcome = sites[0].module(torch.ones(1, 2, 3)).sum()
     with pytest.raises(HarnessError, match="the total has no gradient"):
         into.backward(outcome.detach())
+    with into.watching(sites, torch.ones(1, 2)):
+        into.backward(sites[0].module(torch.ones(1, 2, 3)).sum())
+    with pytest.raises(HarnessError, match="no forward pass was watched"):
+        into.backward(torch.ones((), requires_grad=True))
 
 
 def test_a_layer_that_the_total_does_not_depend_on_has_no_effect() -> None:
