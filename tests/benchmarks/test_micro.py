@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from harness.engine.engine import Engine, Job
-from harness.engine.plan import plan
+from harness.engine.plan import cut, plan
 from harness.engine.store import ScoreStore
+from harness.models.base import Cost, Encoded
+from harness.models.tree import grow
 from harness.outcomes import outcomes
 from harness.stats.bootstrap import cluster_weights, row_weights, weighted_mean
 from harness.testing import planted
@@ -16,10 +18,37 @@ from tests.engine.fakes import Counting, resolved, unit
 pytestmark = pytest.mark.benchmark
 
 
-def test_planning_a_hundred_thousand_texts(benchmark):
+COST = Cost(attention=7e-4, fixed=16.0)
+"""About that of a 12-layer 576-wide decoder on a CPU."""
+
+
+def pairs(n: int) -> list[Encoded]:
+    """`n` texts of 5 to 511 random tokens, two and two with the same first half or so."""
+    rng = np.random.default_rng(0)
+    texts: list[Encoded] = []
+    for size, shared in rng.integers([10, 5], [512, 256], (n // 2, 2)):
+        prompt = rng.integers(0, 8000, min(size, shared))
+        texts += [Encoded(np.concatenate([prompt, rng.integers(0, 8000, size - len(prompt))])) for _ in range(2)]
+    return texts
+
+
+def test_cutting_a_hundred_thousand_lengths_into_batches(benchmark):
     lengths = np.random.default_rng(0).integers(5, 512, 100_000)
-    batches = benchmark(plan, lengths, 2048)
+    batches = benchmark(cut, lengths, 2048, COST)
     assert sum(map(len, batches)) == 100_000
+
+
+def test_planning_ten_thousand_texts_with_shared_prefixes(benchmark):
+    texts = pairs(10_000)
+    batches = benchmark(plan, texts, 2048, COST, shares=4096)
+    assert sum(len(tree.texts) for batch in batches for tree in batch) == 10_000
+
+
+def test_a_thousand_prefix_trees_of_two(benchmark):
+    texts = pairs(2000)
+    couples = list(zip(texts[::2], texts[1::2], strict=True))
+    trees = benchmark(lambda: [grow(couple) for couple in couples])
+    assert sum(map(len, trees)) < sum(map(len, texts))
 
 
 def test_a_warm_store_answers_five_thousand_texts(benchmark, tmp_path):
