@@ -54,7 +54,7 @@ def shifted(model: Any, shifts: list[torch.Tensor], seen: list[np.ndarray]) -> I
     def hook(shift: torch.Tensor, tokens_first: bool) -> Callable[..., Any]:
         def add(module: Any, args: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
             rows_first = args[0].transpose(0, 1) if tokens_first else args[0]
-            seen.append(rows_first.detach().reshape(shift.shape).numpy())
+            seen.append(rows_first.detach().reshape(shift.shape).double().numpy())
             moved = args[0] + (shift.transpose(0, 1) if tokens_first else shift).reshape(args[0].shape)
             return (moved.to(args[0].dtype),)
 
@@ -169,23 +169,6 @@ def test_gradients_are_finite_differences(load: Load, family: str) -> None:
             assert found[name][layer, neuron] == pytest.approx(difference, rel=1e-5, abs=1e-8)
 
 
-def test_attribution_predicts_what_holding_at_the_mean_costs(load: Load) -> None:
-    """To first order; one neuron of the last layer has no other effect than its own column of the down-projection."""
-    model, texts = load("gpt2"), ids()
-    every = torch.ones(texts.shape)
-    found = measured(Attribution, model, texts, every)
-    before = float(total(model, texts))
-    scale = 1e-4  # of the way from each activation to the mean
-    stored: list[np.ndarray] = []
-    with shifted(model, zeros(model, texts), stored):
-        model(texts)
-    shifts = zeros(model, texts)
-    shifts[1][..., 5] = torch.from_numpy(scale * (found["mean"][1, 5] - stored[1][..., 5]))
-    with shifted(model, shifts, []):
-        fall = (before - float(total(model, texts))) / scale
-    assert fall == pytest.approx(found["attribution"][1, 5], rel=1e-3)
-
-
 @pytest.mark.parametrize("kind", ACCUMULATORS.values())
 def test_batches_add_up(load: Load, kind: type[Accumulator]) -> None:
     model, texts = load("qwen3"), ids()
@@ -213,14 +196,10 @@ def test_padding_changes_nothing(load: Load, kind: type[Accumulator], family: st
 @pytest.mark.parametrize("kind", ACCUMULATORS.values())
 def test_half_precision_is_summed_in_float64(tiny: Any, kind: type[Accumulator]) -> None:
     model = AutoModelForSequenceClassification.from_pretrained(tiny("llama"), dtype=torch.bfloat16).eval()
-    texts, stored = ids(), list[np.ndarray]()
-    handles = [
-        s.module.register_forward_pre_hook(lambda m, args: stored.append(args[0].detach().double().numpy()))
-        for s in locate(model)
-    ]
-    found = measured(kind, model, texts, torch.ones(texts.shape))
-    for handle in handles:
-        handle.remove()
+    stored: list[np.ndarray] = []
+    with shifted(model, zeros(model, ids()), stored):
+        model(ids())
+    found = measured(kind, model, ids(), torch.ones(4, 4))
     assert_same({"mean": found["mean"]}, {"mean": np.stack([a.mean((0, 1)) for a in stored])}, rtol=1e-12)
 
 
@@ -292,13 +271,9 @@ def test_layers_of_different_width(kind: type[Accumulator]) -> None:
 
 @pytest.mark.parametrize("kind", ACCUMULATORS.values())
 def test_rows_and_tokens_may_be_one_dimension(kind: type[Accumulator]) -> None:
-    torch.manual_seed(0)
-    x, weights = torch.randn(2, 3, 4), [[1, 0, 2], [0, 1, 1]]
-    torch.manual_seed(0)
-    shaped = passed(kind, weights, x)
-    torch.manual_seed(0)
-    shaped_again = passed(kind, weights, torch.randn(2, 3, 4).reshape(6, 4))
-    assert_same({k: shaped[k] for k in MOMENTS}, {k: shaped_again[k] for k in MOMENTS})
+    x, weights = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0)), [[1, 0, 2], [0, 1, 1]]
+    shaped, flat = passed(kind, weights, x), passed(kind, weights, x.reshape(6, 4))
+    assert all(np.array_equal(shaped[k], flat[k]) for k in MOMENTS)
 
 
 @pytest.mark.parametrize("kind", ACCUMULATORS.values())
@@ -313,7 +288,6 @@ def test_the_input_is_left_as_it_was() -> None:
     x = torch.ones(1, 2, 3)
     passed(Attribution, [[1, 1]], x)
     assert not x.requires_grad
-    assert x.grad is None
 
 
 # --- what cannot be -------------------------------------------------------------------------------
@@ -414,8 +388,7 @@ def test_a_layer_that_the_total_does_not_depend_on_has_no_effect() -> None:
         outcome = sites[0].module(torch.ones(1, 2, 3)).sum()
         sites[1].module(torch.ones(1, 2, 3))
     into.backward(outcome)
-    assert into.result()["gradient"][1].tolist() == [0.0] * 3
-    assert (into.result()["gradient"][0] != 0).all()
+    assert (into.result()["gradient"] == 0).tolist() == [[False] * 3, [True] * 3]
 
 
 def test_moments_take_no_gradients() -> None:
@@ -424,7 +397,4 @@ def test_moments_take_no_gradients() -> None:
 
 
 def test_the_table_of_kinds() -> None:
-    assert {name: kind.needs_grad for name, kind in ACCUMULATORS.items()} == {
-        "mlp_moments": False,
-        "mlp_attribution": True,
-    }
+    assert {n: k.needs_grad for n, k in ACCUMULATORS.items()} == {"mlp_moments": False, "mlp_attribution": True}
