@@ -80,10 +80,27 @@ def additive_mask(visible: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     import torch
 
     places = torch.arange(visible.shape[1], device=visible.device)
-    sees = (places[None, :] <= places[:, None]) & (places[None, :, None] < visible[:, None, :])
-    mask = torch.zeros(sees.shape, dtype=dtype, device=visible.device)
-    return mask.masked_fill_(~sees, torch.finfo(dtype).min)[:, None]
+    hidden = places[None, :, None] >= visible[:, None, :]
+    hidden |= places[None, :] > places[:, None]
+    mask = torch.zeros(hidden.shape, dtype=dtype, device=visible.device)
+    return mask.masked_fill_(hidden, torch.finfo(dtype).min)[:, None]
 
 
-TREE_MASKS: dict[str, Callable[[torch.Tensor, Any], Any]] = {"sdpa": additive_mask, "eager": additive_mask}
-"""The mask of a batch of prefix trees, by attention implementation; one that is not here cannot share rows."""
+def block_mask(visible: torch.Tensor, dtype: torch.dtype) -> Any:
+    """The same as flex attention takes it: the rule, and which blocks of queries and keys it leaves empty (`dtype` plays no part)."""
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    def sees(row: Any, head: Any, query: Any, key: Any) -> Any:
+        return (key <= query) & (query < visible[row, key])
+
+    rows, tokens = visible.shape
+    # Compiled, the blocks are found without holding a number for every pair; a CPU takes longer to compile than that saves.
+    return create_block_mask(sees, rows, None, tokens, tokens, device=str(visible.device), _compile=visible.is_cuda)
+
+
+TREE_MASKS: dict[str, Callable[[torch.Tensor, Any], Any]] = {
+    "sdpa": additive_mask,
+    "eager": additive_mask,
+    "flex_attention": block_mask,
+}
+"""The mask of a batch of prefix trees, by attention implementation; one that is not here (flash attention) cannot share rows."""

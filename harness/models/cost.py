@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,16 @@ CACHED = 4 * 2**20
 
 FREE_SHARE = 0.5
 """Part of a GPU's free memory that a batch may fill by our estimate, which knows nothing of fragments and workspaces."""
+
+PAIR: dict[str, Callable[[int, int], int]] = {
+    "sdpa": lambda size, heads: size + 1,
+    "eager": lambda size, heads: size + 1 + heads * (2 * size + 4),
+}
+"""Bytes of one query-key pair of a row, from the bytes of a number and the heads, by attention implementation.
+
+Where texts share a row, its mask and the flags that it is made from; where attention is written out, also the
+scores of every head, before and after their softmax in float32. Other implementations hold nothing a pair.
+"""
 
 
 def measure(model: Any, backend: str) -> Cost:
@@ -56,9 +67,20 @@ def _cpu(model: Any, width: int, held: int) -> tuple[float, int]:
 def _cuda(model: Any, width: int, held: int) -> tuple[float, int]:
     import torch
 
-    free, _ = torch.cuda.mem_get_info(model.device)
-    a_token = model.dtype.itemsize * (6 * width + 2 * held)
-    return 2048.0, max(512, min(65536, int(FREE_SHARE * free / a_token)))
+    # The fullest GPU of those the model lies on bounds them all.
+    free = min(torch.cuda.mem_get_info(device)[0] for device in {p.device for p in model.parameters()})
+    config, size = model.config, model.dtype.itemsize
+    a_token = size * (6 * width + 2 * held)
+    a_pair = PAIR.get(config._attn_implementation, lambda *_: 0)(size, config.get_text_config().num_attention_heads)
+    return 2048.0, max(512, min(65536, row_length(FREE_SHARE * free, a_token, a_pair)))
+
+
+def row_length(room: float, a_token: int, a_pair: int) -> int:
+    """Tokens of the longest row that fits into `room` bytes: n with n x a_token + n^2 x a_pair = room.
+
+    Of all batches with so many tokens a single row needs most, so that each of them fits.
+    """
+    return int(2 * room / (a_token + math.sqrt(a_token**2 + 4 * a_pair * room)))
 
 
 BACKENDS: dict[str, Callable[[Any, int, int], tuple[float, int]]] = {"cpu": _cpu, "cuda": _cuda}

@@ -33,14 +33,18 @@ class Pooled:
 
         return isinstance(value, torch.Tensor) and value.dim() == 3 and value.shape[:2] == self.shape
 
+    def on(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The pairs as an index into a tensor, on its device: a model may lie on several."""
+        return self.rows.to(value.device), self.tokens.to(value.device)
+
     def narrow(self, value: Any) -> Any:
         """(rows, tokens, width) to (1, texts, width); anything else as it is."""
-        return value[self.rows, self.tokens][None] if self.fits(value) else value
+        return value[self.on(value)][None] if self.fits(value) else value
 
     def widen(self, value: torch.Tensor) -> torch.Tensor:
         """(1, texts, width) back to (rows, tokens, width), zero at every token that is not read."""
         whole = value.new_zeros(*self.shape, value.shape[-1])
-        whole[self.rows, self.tokens] = value[0]
+        whole[self.on(value)] = value[0]
         return whole
 
 

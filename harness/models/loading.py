@@ -1,11 +1,20 @@
-"""Weights into memory through transformers, with every tensor accounted for."""
+"""Weights into memory through transformers, with every tensor accounted for, on one device or over all GPUs."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from harness.errors import InputError
+from harness.models import sniff
 from harness.models.base import Resolved
+from harness.models.files import ModelFiles
+
+ALONE = 0.85
+"""Part of a GPU's free memory that weights may take if others could take some of them: a batch needs the rest."""
+
+TOGETHER = 0.95
+"""Part of all free memory that weights may take where there is nowhere else to go."""
 
 
 def load_tokenizer(resolved: Resolved) -> Any:
@@ -19,16 +28,17 @@ def load_tokenizer(resolved: Resolved) -> Any:
 
 
 def load_classifier(resolved: Resolved) -> Any:
-    """The model as a sequence classifier in evaluation mode, in the resolved dtype, on the resolved device.
+    """The model as a sequence classifier in evaluation mode, in the resolved dtype, where `places` says.
 
     Raises InputError where tensors are missing or have another shape (a head that would be random),
-    where the files cannot be read, or where the attention implementation does not exist for it.
+    where the files cannot be read, where the attention implementation does not exist for it, or where the
+    GPUs cannot hold it.
     """
     import torch
     from transformers import AutoModelForSequenceClassification
     from transformers.utils import logging
 
-    spec = resolved.spec
+    spec, where = resolved.spec, places(resolved)
     bar = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
@@ -41,6 +51,7 @@ def load_classifier(resolved: Resolved) -> Any:
             weights_only=True,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
+            **where,
         )
     except (ValueError, ImportError, OSError, RuntimeError, KeyError) as error:
         raise InputError(f"{resolved.name} cannot be loaded: {_first_line(error)}") from error
@@ -48,9 +59,70 @@ def load_classifier(resolved: Resolved) -> Any:
         if bar:
             logging.enable_progress_bar()
     _require_whole(resolved.name, info)
-    model = model.to(resolved.device).eval().requires_grad_(False)
+    _require_resident(resolved, model)
+    model = model.eval().requires_grad_(False)
     assert model.dtype == getattr(torch, spec.dtype), f"asked for {spec.dtype}, loaded {model.dtype}"
     return model
+
+
+def places(resolved: Resolved) -> dict[str, Any]:
+    """Where weights go, as arguments of `from_pretrained`: straight to one GPU, spread over all, or (none) to the CPU.
+
+    Device `cuda` stands for the first GPU, or all of them where it is too small; `cuda:N` for that one alone.
+    Raises InputError where the weights do not fit.
+    """
+    import torch
+
+    if resolved.backend != "cuda":
+        return {}
+    _, _, number = resolved.device.partition(":")
+    gpus = [int(number)] if number else list(range(torch.cuda.device_count()))
+    try:
+        room = placement(weight_bytes(resolved), gpus, lambda gpu: torch.cuda.mem_get_info(gpu)[0])
+    except InputError as error:
+        raise InputError(f"{resolved.name}: {error}") from error
+    if len(room) == 1:
+        return {"device_map": {"": next(iter(room))}}
+    return {"device_map": "auto", "max_memory": room}
+
+
+def placement(weights: int, gpus: Sequence[int], free: Callable[[int], int]) -> dict[int, int]:
+    """Which GPUs take weights of so many bytes, and how many bytes each may take: the first if it has room, else all.
+
+    `free` says how many bytes a GPU has left; it is asked of the others only where the first is too small.
+    Raises InputError where all of them are.
+    """
+    first = gpus[0]
+    if weights <= ALONE * free(first):
+        return {first: int(ALONE * free(first))}
+    room = {gpu: int(TOGETHER * free(gpu)) for gpu in gpus}
+    if weights > sum(room.values()):
+        raise InputError(
+            f"the weights take {weights / 1e9:.1f} GB and {len(gpus)} GPU(s) have {sum(map(free, gpus)) / 1e9:.1f} GB free, "
+            f"of which weights may fill {TOGETHER:.0%}; use more or larger GPUs, --dtype bfloat16, or --device cpu"
+        )
+    return room
+
+
+def weight_bytes(resolved: Resolved) -> int:
+    """Bytes of the weights in the resolved dtype: the files' size, converted from the number format the config names."""
+    import torch
+
+    assert resolved.path is not None, "a model without files has no weights to place"
+    files = ModelFiles(resolved.path, resolved.name, allow_pickle=resolved.allow_pickle)
+    loaded = getattr(torch, resolved.spec.dtype)
+    stored = getattr(torch, sniff.stored_dtype(files.config()), loaded)
+    return sum(path.stat().st_size for path in files.weights()) * loaded.itemsize // stored.itemsize
+
+
+def _require_resident(resolved: Resolved, model: Any) -> None:
+    """Layers are not divisible: where they leave gaps, transformers would quietly read the last ones from disk for every batch."""
+    spilled = [name for name, place in getattr(model, "hf_device_map", {}).items() if place in ("cpu", "disk")]
+    if resolved.backend == "cuda" and spilled:
+        raise InputError(
+            f"{resolved.name}: the GPUs' free memory holds all but {', '.join(spilled[:3])}; expected all of it: use more or "
+            "larger GPUs, or --device cpu"
+        )
 
 
 def _require_whole(name: str, info: dict[str, Any]) -> None:

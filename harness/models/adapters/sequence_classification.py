@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from harness.condition import NONE, Condition
 from harness.errors import InputError
 from harness.models import sniff
+from harness.models.attention import kernels
 from harness.models.base import ADAPTERS, Adapter, BatchTooLargeError, Encoded, Forwarded, Resolved, Unencodable
 from harness.models.batch import TREE_MASKS, Layout
 from harness.models.cost import measure
@@ -73,6 +74,7 @@ class SequenceClassifier(Adapter):
         self.cost = measure(self.model, resolved.backend)
         self._find_head(self.model.config.num_labels)
         self.last_layer: list[Any] = []
+        self.attention_kernels: dict[str, list[str]] = {}
         # Until a check has shown more: one state a text, and texts of different length are not mixed.
         self.per_token = self.mixes = False
         self._check()
@@ -160,9 +162,13 @@ class SequenceClassifier(Adapter):
 
     def describe(self) -> dict[str, object]:
         """What was decided at load time."""
+        import torch
+
         return {
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "attn_implementation": self.layout.attention,
+            "attention_kernels": self.attention_kernels,
+            "float32_matmul_precision": torch.get_float32_matmul_precision(),
             "pooling": self.spec.pooling if self.per_token else "inside the model",
             "max_length": self.spec.max_length,
             "template_sha256": self.encoder.template.sha256,
@@ -225,7 +231,7 @@ class SequenceClassifier(Adapter):
             self.per_token = True
             pooled = self._pooled(batch)
         if self.per_token:
-            states = states[pooled.rows, pooled.tokens]
+            states = states[pooled.on(states)]
         return states.float().to(self.weight.device), logits.float()
 
     def _accumulate(self, batch: Sequence[Tree], weights: torch.Tensor, skip: int, into: Accumulator) -> None:
@@ -242,7 +248,7 @@ class SequenceClassifier(Adapter):
                 outputs = torch.nn.functional.linear(states, self.weight, self.bias)
                 heads = self.spec.heads.weights if self.spec.heads else (1.0,)
                 scores = outputs @ torch.tensor(heads, device=outputs.device, dtype=outputs.dtype)
-                into.backward((weights * scores).sum())
+                into.backward((weights.to(scores.device) * scores).sum())
 
     # --- load-time checks -------------------------------------------------------------------------
 
@@ -282,6 +288,9 @@ class SequenceClassifier(Adapter):
             self._check_padding(rows, outputs)
             self._check_last_layer(rows, outputs)
             self._check_sharing(encoded, outputs)
+        batches = {"single": rows} | ({"tree": [grow(encoded)]} if self.shares else {})
+        for name, batch in batches.items():
+            self.attention_kernels[name] = kernels(self.layout.attention, partial(self.forward_trees, batch))
 
     def _check_padding(self, rows: Sequence[Tree], alone: torch.Tensor) -> None:
         """Whether texts of different length may be mixed: as they are in a causal model, or with their padding masked."""
