@@ -72,8 +72,8 @@ class Accumulate:
     """Running aggregates of every neuron over the units' response tokens. Answer: named arrays by (member, seed).
 
     `what` is `mlp_moments` (mean, abs_mean, mean_square, positive: (layers, neurons), and tokens) or
-    `mlp_attribution` (these, and the first-order change of sum_u weights[u] x score_u when a neuron is
-    replaced by its mean). Scores are oriented so that higher is better. The first `skip` positions of every
+    `mlp_attribution` (these, and by how much sum_u weights[u] x score_u would fall, to first order, if a
+    neuron were replaced by its mean). Scores are oriented so that higher is better. The first `skip` positions of every
     text are left out. `units` counts the texts that could be encoded.
     """
 

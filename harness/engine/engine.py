@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain, islice, repeat
 
 import numpy as np
 
@@ -20,8 +21,8 @@ from harness.models.base import Encoded, Forwarded, Resolved, Unencodable, reque
 from harness.preference import Unit
 from harness.task import Compare
 
-WINDOW = 4096
-"""Texts that are planned together. While one window is in the model the next is encoded, and memory stays bounded."""
+WINDOWS = (1024, 4096)
+"""Texts that are planned together: first, and then. While one window is in the model the next is encoded; memory stays bounded."""
 
 FAILED = b""
 
@@ -136,10 +137,11 @@ class Engine:
                     f"does not apply to it; it offers {', '.join(sorted(self.resolved.adapter.capabilities))}"
                 )
         state = Pass(sum(map(len, sides.values())))
-        asked, ahead = list(sides.values()), None
+        asked, ahead = iter(sides.values()), None
+        sizes = chain(WINDOWS, repeat(WINDOWS[-1]))
         with ThreadPoolExecutor(1) as reader:
-            for start in range(0, len(asked), WINDOW):
-                begun = self._begin([job for part in asked[start : start + WINDOW] for job in part], reader)
+            while part := list(islice(asked, next(sizes))):
+                begun = self._begin([job for jobs_of_one in part for job in jobs_of_one], reader)
                 if ahead is not None:
                     self._finish(ahead, state)
                 ahead = begun

@@ -141,7 +141,7 @@ class ScoreStore:
         """Remember what was computed over a set of texts."""
         from safetensors.numpy import save
 
-        whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
         self._write("INSERT OR REPLACE INTO aggregates VALUES (?,?,?)", [(key, fingerprint, save(whole))])
 
     def description(self, fingerprint: str) -> dict[str, object] | None:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from harness.datasets import DATASETS
 from harness.models.base import Adapter, Encoded, PairwiseAdapter, Unencodable
+from harness.models.tree import grow
 from harness.preference import OBJECTIVES, PreferenceItem, Unit
 from harness.task import BASELINES, Attach, Capture, Compare, Metric, Request, Score, Task, baseline_table, pair_rows
 from harness.testing import planted
@@ -238,7 +239,7 @@ def check_adapter(adapter: Adapter, units: Sequence[Unit], *, atol: float = 1e-5
 
     `encode` gives one Encoded or Unencodable a unit, the same each time and whatever stands beside it;
     `forward` gives finite float32 outputs (batch, heads) that agree within `atol` between one padded batch,
-    the reversed batch and one at a time; `raw_score` gives one finite number each; `head_input`, where the
+    the reversed batch, one at a time and, up to `shares` tokens, a row that shares prefixes; `raw_score` gives one finite number each; `head_input`, where the
     adapter shows hidden states, has one row a unit. Use float32 weights.
     """
     name = type(adapter).__qualname__
@@ -254,6 +255,7 @@ def check_adapter(adapter: Adapter, units: Sequence[Unit], *, atol: float = 1e-5
     )
     alone = np.concatenate([_outputs(adapter, [e], name) for e in usable])
     _assert_near(batch, alone, atol, f"{name}: a padded batch is not scored as one at a time; check mask and pooling")
+    _check_sharing(adapter, usable, alone, atol, name)
     scores = np.asarray(adapter.raw_score(adapter.spec, batch))
     assert scores.shape == (len(usable),), f"{name}: raw_score gave shape {scores.shape}, expected ({len(usable)},)"
     assert np.isfinite(scores).all(), f"{name}: raw_score is not finite"
@@ -266,6 +268,18 @@ def check_adapter(adapter: Adapter, units: Sequence[Unit], *, atol: float = 1e-5
         assert states is not None, f"{name}: offers hidden_states but forward captured no head_input"
         assert states.ndim == 2, f"{name}: head_input has shape {states.shape}, expected (units, width)"
         assert len(states) == len(usable), f"{name}: head_input has shape {states.shape}"
+
+
+def _check_sharing(adapter: Adapter, usable: Sequence[Encoded], alone: np.ndarray, atol: float, name: str) -> None:
+    """Texts within the adapter's own limit, in one row that shares their prefixes, are scored as one at a time."""
+    fitting = [i for i, e in enumerate(usable) if e.type_ids is None and len(e) <= adapter.shares]
+    if len(fitting) < 2:
+        return
+    tree = grow([usable[i] for i in fitting])
+    place = {id(usable[i]): i for i in fitting}
+    found = adapter.forward_trees([tree]).outputs
+    expected = alone[[place[id(text)] for text in tree.texts]]
+    _assert_near(found, expected, atol, f"{name}: shares is {adapter.shares}, but texts in one row change each other")
 
 
 def _check_encode(adapter: Adapter, units: Sequence[Unit], name: str) -> list[Encoded | Unencodable]:

@@ -49,7 +49,10 @@ def test_texts_beyond_the_limit_never_meet_a_shared_row(ids, shares):
 def test_texts_with_segments_and_scattered_texts_have_rows_of_their_own():
     ids = [[1, 2, 3, 4], [1, 2, 3, 5]]
     with_types = [encoded(i, np.ones(4, np.int8)) for i in ids]
-    for batches in (plan(with_types, 100, FREE, 100), plan([encoded(i) for i in ids], 100, FREE, 100, np.random.default_rng(0))):
+    for batches in (
+        plan(with_types, 100, FREE, 100),
+        plan([encoded(i) for i in ids], 100, FREE, 100, np.random.default_rng(0)),
+    ):
         assert not any(tree.forks for batch in batches for tree in batch)
     shared = plan([encoded(i) for i in ids], 100, FREE, 100)
     assert [len(tree) for batch in shared for tree in batch] == [5]

@@ -13,6 +13,7 @@ import pytest
 from harness.models.base import Encoded, Forwarded, PairwiseAdapter, Unencodable
 from harness.models.resolve import resolve
 from harness.models.spec import ModelSpec
+from harness.models.tree import Tree
 from harness.outcomes import outcomes
 from harness.preference import Message, Unit, units
 from harness.task import Attach, Interval, Metric, Score, Task, TaskData, TaskMeta
@@ -266,6 +267,16 @@ class OrderCounted(Words):
         return Forwarded(sound + np.arange(len(batch), dtype=np.float32)[:, None])
 
 
+class Mingling(Words):
+    """Says that it keeps texts in one row apart, and does not."""
+
+    shares = 100
+
+    def forward_trees(self, batch: Sequence[Tree], capture: frozenset[str] = frozenset()) -> Forwarded:
+        rows = [tree.ids.mean() for tree in batch for _ in tree.texts]
+        return Forwarded(np.array(rows, np.float32)[:, None])
+
+
 class Flat(Words):
     def forward(self, batch: Sequence[Encoded], capture: frozenset[str] = frozenset()) -> Forwarded:
         return Forwarded(super().forward(batch).outputs[:, 0])
@@ -302,6 +313,7 @@ class Margin(PairwiseAdapter, Words):
         (PositionCoded, "order of the units"),
         (PadCounted, "one at a time"),
         (OrderCounted, "order in a batch"),
+        (Mingling, "texts in one row change each other"),
         (Flat, "expected .*heads"),
         (NotFinite, "not finite"),
         (Boasting, "captured no head_input"),
