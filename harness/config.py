@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness.engine.engine import Engine, Progress
 from harness.engine.store import ScoreStore
+from harness.engine.workers import pool_opener
 from harness.errors import InputError
 from harness.models.base import Adapter, Resolved
 from harness.models.spec import Frozen, ModelSpec
@@ -28,7 +29,7 @@ Model = str | Path | ModelSpec | Adapter
 
 @dataclasses.dataclass(frozen=True)
 class LoadOptions:
-    """How models are loaded: flags beat the spec, the spec beats `auto`."""
+    """How models are loaded: flags beat the spec, the spec beats `auto`; and in how many workers (1: in this process)."""
 
     revision: str | None = None
     spec: Path | None = None
@@ -37,6 +38,7 @@ class LoadOptions:
     max_length: int | None = None
     trust_remote_code: bool = False
     allow_pickle: bool = False
+    workers: int = 1
 
 
 class FamilyFile(Frozen):
@@ -67,13 +69,18 @@ def resolve_subject(
         hint = f"did you mean {near[0]}?" if near else f"members are {', '.join(MEMBERS)}."
         raise InputError(f"no member is called {unknown[0]!r}; {hint}")
     members = tuple(
-        Member(member, seed, Engine(resolve_model(m, options, store), store, report))
+        Member(member, seed, open_engine(m, options, store, report))
         for member, some in models.items()
         for seed, m in enumerate(some)
     )
     if model is not None:
         return Subject(members[0].resolved.name, "model", members)
     return Subject(_family_name(name, members), "family", members)
+
+
+def open_engine(model: Any, options: LoadOptions, store: ScoreStore, report: Callable[[Progress], None]) -> Engine:
+    """The engine that scores with a model. Whoever opens it closes it: there may be workers."""
+    return Engine(resolve_model(model, options, store), store, report, open_pool=pool_opener(options.workers))
 
 
 def resolve_model(model: Any, options: LoadOptions, store: ScoreStore) -> Resolved:
@@ -85,7 +92,9 @@ def resolve_model(model: Any, options: LoadOptions, store: ScoreStore) -> Resolv
         spec = getattr(model, "spec", None) or ModelSpec(model=type(model).__name__)
         name = f"local/{type(model).__name__}"
         return Resolved(name, spec, type(model), f"local-{content[:12]}", content, instance=model)
-    return resolve(model, **dataclasses.asdict(options), hash_file=store.file_sha256)
+    how = dataclasses.asdict(options)
+    del how["workers"]  # where a model runs is no part of what it is
+    return resolve(model, **how, hash_file=store.file_sha256)
 
 
 def _as_list(value: Any) -> list[Any]:

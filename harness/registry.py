@@ -17,6 +17,8 @@ from harness.errors import InputError
 T = TypeVar("T")
 D = TypeVar("D")
 OWN_DISTRIBUTION = "reward-harness"
+PLUGIN = "reward_harness_plugin_"
+"""How the names of modules begin that `load_plugin` has run: nothing else can import them."""
 
 
 class UnknownNameError(InputError):
@@ -97,7 +99,7 @@ def load_plugin(path: str | Path) -> None:
     if not files or not all(f.is_file() and f.suffix == ".py" for f in files):
         raise InputError(f"--plugin expects a Python file or a folder of them; found {path}")
     for file in files:
-        name = f"reward_harness_plugin_{file.stem}"
+        name = f"{PLUGIN}{file.stem}"
         spec = importlib.util.spec_from_file_location(name, file)
         assert spec is not None
         assert spec.loader is not None

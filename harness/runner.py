@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,7 +72,10 @@ def run(
     started = {"started": datetime.now(UTC).isoformat(timespec="seconds"), "command": command}
     kept = {p.task.meta.name: up_to_date(p.task, p.record, subject, results) for p in planned if not overwrite}
     todo = [p for p in planned if not kept.get(p.task.meta.name)]
-    fresh = score_and_record(todo, subject, results, started, overwrite) if todo else {}
+    with ExitStack() as engines:
+        for member in subject.members:
+            engines.callback(member.engine.close)
+        fresh = score_and_record(todo, subject, results, started, overwrite) if todo else {}
     memory.close()
     return [kept.get(p.task.meta.name) or fresh[p.task.meta.name] for p in planned]
 

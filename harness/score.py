@@ -6,13 +6,14 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from harness import preference
-from harness.config import LoadOptions, Model, resolve_model
+from harness.config import LoadOptions, Model, open_engine
 from harness.datasets import InputRow, rows
-from harness.engine.engine import Engine, Job, Progress
+from harness.engine.engine import Job, Progress
 from harness.engine.store import ScoreStore
 from harness.errors import HarnessError, InputError
 from harness.subject import Member, oriented
@@ -34,12 +35,13 @@ def score_file(
     """
     memory = ScoreStore(store)
     found = rows(source)
-    member = Member("model", 0, Engine(resolve_model(model, options or LoadOptions(), memory), memory, report))
+    member = Member("model", 0, open_engine(model, options or LoadOptions(), memory, report))
     if "scores" not in member.capabilities:
         raise InputError(
             f"{member.resolved.name} gives no score to a single reply; evaluate it with: reward-harness run"
         )
-    member.engine.ensure(Job(u) for row in found if row.item is not None for u in preference.units([row.item]))
+    with closing(member.engine):
+        member.engine.ensure(Job(u) for row in found if row.item is not None for u in preference.units([row.item]))
     lines = [_line(member, row) for row in found]
     _write(target, lines)
     return len(lines), sum(line["error"] is not None for line in lines)

@@ -19,6 +19,9 @@ Dtype = Annotated[str, typer.Option(help="auto, float32 or bfloat16.")]
 MaxLength = Annotated[int | None, typer.Option(help="Token limit; longer texts lose the oldest of their prompt.")]
 TrustRemoteCode = Annotated[bool, typer.Option("--trust-remote-code", help="Run code from the model's repository.")]
 AllowPickle = Annotated[bool, typer.Option("--allow-pickle", help="Load weights that are not safetensors.")]
+Workers = Annotated[
+    int, typer.Option(help="Copies of the model, each on a GPU or a share of the CPUs; RAY_ADDRESS names a cluster.")
+]
 Plugin = Annotated[list[Path] | None, typer.Option(help="A Python file or folder whose tasks and adapters to add.")]
 Store = Annotated[
     Path | None, typer.Option(help="Score store file [default: $REWARD_HARNESS_STORE or the user's cache].")

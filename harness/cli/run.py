@@ -30,6 +30,7 @@ def run(
     max_length: o.MaxLength = None,
     trust_remote_code: o.TrustRemoteCode = False,
     allow_pickle: o.AllowPickle = False,
+    workers: o.Workers = 1,
     plugin: o.Plugin = None,
     store: o.Store = None,
 ) -> None:

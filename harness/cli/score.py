@@ -21,6 +21,7 @@ def score(
     max_length: o.MaxLength = None,
     trust_remote_code: o.TrustRemoteCode = False,
     allow_pickle: o.AllowPickle = False,
+    workers: o.Workers = 1,
     plugin: o.Plugin = None,
     store: o.Store = None,
 ) -> None:
