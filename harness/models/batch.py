@@ -88,14 +88,16 @@ def additive_mask(visible: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 def block_mask(visible: torch.Tensor, dtype: torch.dtype) -> Any:
     """The same as flex attention takes it: the rule, and which blocks of queries and keys it leaves empty (`dtype` plays no part)."""
+    import torch
     from torch.nn.attention.flex_attention import create_block_mask
 
     def sees(row: Any, head: Any, query: Any, key: Any) -> Any:
         return (key <= query) & (query < visible[row, key])
 
+    # Compiled, the blocks are found without holding a number for every pair; on a CPU compiling takes longer than that.
+    create = torch.compile(create_block_mask) if visible.is_cuda else create_block_mask
     rows, tokens = visible.shape
-    # Compiled, the blocks are found without holding a number for every pair; a CPU takes longer to compile than that saves.
-    return create_block_mask(sees, rows, None, tokens, tokens, device=str(visible.device), _compile=visible.is_cuda)
+    return create(sees, rows, None, tokens, tokens, device=str(visible.device))
 
 
 TREE_MASKS: dict[str, Callable[[torch.Tensor, Any], Any]] = {
