@@ -1,7 +1,7 @@
 """`python -m tests.benchmarks [ROW ...]`: measure, print a table, keep one JSON a row under results/performance.
 
 Without names all rows run but those marked slow; with `BENCH=full` in the environment those too, and ten
-rounds instead of three. With `--texts`, a quick look, nothing is kept unless `--out` says where.
+rounds instead of two. With `--texts`, a quick look, nothing is kept unless `--out` says where.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks import cached, causal, encoder, gpu, half_precision, memory, sharing
+from tests.benchmarks import cached, causal, encoder, gpu, half_precision, memory, sharing, workers
 from tests.benchmarks.record import Absent, NotMeasured, Record, Setting, show
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,6 +36,7 @@ ROWS = {
     "sharing": Row(sharing.measure),
     "half-precision": Row(half_precision.measure),
     "cached": Row(cached.measure),
+    "workers": Row(workers.measure),
     "gpu": Row(gpu.measure),
     "memory": Row(memory.measure, slow=True),
 }
@@ -77,7 +78,7 @@ def _arguments(full: bool) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     # argparse holds the empty list against the choices too where no row is named
     parser.add_argument("row", nargs="*", choices=[*ROWS, []], metavar="ROW", help=f"any of {', '.join(ROWS)}")
-    parser.add_argument("--rounds", type=int, default=10 if full else 3)
+    parser.add_argument("--rounds", type=int, default=10 if full else 2)
     parser.add_argument("--texts", type=int, help="texts a row, for a quick look: targets are for the usual number")
     parser.add_argument("--out", type=Path, help=f"folder of the JSON files [{KEPT.relative_to(ROOT)}]")
     return parser.parse_args()

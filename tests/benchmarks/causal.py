@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from harness.models.resolve import resolve
-from tests.benchmarks import corpus, folders, sharing
+from tests.benchmarks import corpus, folders
 from tests.benchmarks.contest import Matrix, flops, interleaved
-from tests.benchmarks.contestants import Ours, Pipeline, require_agreement, warm_up
+from tests.benchmarks.contestants import SAME, Ours, Pipeline, require_agreement, warm_up
 from tests.benchmarks.record import Record, Setting
 
 N_TEXTS = 120
-SAME = 1e-3
-"""Largest difference between two scores of the same ids in float32."""
 
 
 def measure(setting: Setting) -> Record:
@@ -22,13 +20,13 @@ def measure(setting: Setting) -> Record:
     warm_up(ours, pipeline, atol=SAME)
     rounds = interleaved({"ours": ours, "pipeline batch 8": pipeline, "matrix": Matrix()}, setting.rounds)
     require_agreement(ours, pipeline, SAME)
-    work = flops(ours.adapter.model, ours.lengths, causal=True)
+    work = flops(ours.model, ours.lengths, causal=True)
     return Record(
         [
             rounds.speed("ours", "pipeline batch 8", at_least=2.5),
             rounds.rate("useful FLOPs", work, "ours", Matrix().flops, at_least=1.05),
             ours.outside_forward(under=0.05),
-            sharing.removed(ours.adapter, ours.encoded, corpus.source(setting.shared)),
+            ours.removed(),
         ],
         ours.conditions(setting),
         rounds.seconds,

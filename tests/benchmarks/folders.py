@@ -33,12 +33,15 @@ def encoder(shared: Path, scratch: Path) -> Path:
     if real.is_dir():
         return real
     shape = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
-    return tiny_encoder(scratch / "encoder", max_position_embeddings=512, **shape)
+    return tiny_encoder(scratch / "encoder", positions=512, initializer_range=0.02, **shape)
 
 
-def tiny_encoder(path: Path, **shape: Any) -> Path:
-    """A random encoder that reads pairs; by default two layers, 32 wide, 128 positions."""
-    folder = tiny_model(path, "bert", **shape)
+def tiny_encoder(path: Path, positions: int = 128, **shape: Any) -> Path:
+    """A random encoder that reads pairs of at most `positions` tokens; by default two layers, 32 wide."""
+    from transformers import AutoTokenizer
+
+    folder = tiny_model(path, "bert", max_position_embeddings=positions, **shape)
+    AutoTokenizer.from_pretrained(folder, model_max_length=positions).save_pretrained(folder)
     (folder / "reward_model.yaml").write_text(PAIR)
     return folder
 

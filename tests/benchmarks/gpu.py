@@ -69,7 +69,7 @@ def contest(setting: Setting, name: str, n: int, shape: dict[str, Any], device: 
     warm_up(ours, pipeline)
     rounds = interleaved({"ours": ours, "pipeline batch 32": pipeline, "matrix": matrix}, setting.rounds)
     require_agreement(ours, pipeline)
-    work = flops(ours.adapter.model, ours.lengths, causal=True)
+    work = flops(ours.model, ours.lengths, causal=True)
     found = [
         rounds.rate("useful FLOPs", work, "ours", matrix.flops, at_least=0.5),
         rounds.speed("ours", "pipeline batch 32", at_least=5.0),

@@ -1,4 +1,4 @@
-"""How many tokens prefix trees save on each set of data: counted from the planner, nothing is scored."""
+"""The share of tokens that prefix trees save on each set of data: counted from the planner, nothing is scored."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 from harness import preference
 from harness.datasets import load, restrict
 from harness.engine.plan import plan
-from harness.models.base import Encoded
 from harness.models.resolve import resolve
 from harness.preference import Unit
 from tests.benchmarks import folders
@@ -40,7 +39,7 @@ def measure(setting: Setting) -> Record:
     trained_on = [unit for units in sets.values() for unit in units]
     folder = folders.decoder(setting.scratch / "llama", trained_on, folders.LLAMA)
     adapter: Any = resolve(folder, device="cpu").load()
-    findings = [removed(adapter, adapter.encode(units), name) for name, units in sets.items() if units]
+    findings = [removed(adapter, units, name) for name, units in sets.items() if units]
     return Record(findings, {"texts": {name: len(units) for name, units in sets.items()}})
 
 
@@ -49,9 +48,9 @@ def _units(name: str, shared: Path, most: int) -> list[Unit]:
     return list(preference.units(restrict(load([f"{name}?"], shared / "data"), most).items))
 
 
-def removed(adapter: Any, encoded: Sequence[Encoded], name: str) -> Finding:
-    """Share of the tokens of some texts that the plan for this model does not compute, repeated texts left out."""
-    texts = list({e.digest(): e for e in encoded}.values())
+def removed(adapter: Any, units: Sequence[Unit], name: str) -> Finding:
+    """Share of the tokens of all different texts that the plan for this model does not compute."""
+    texts = list({e.digest(): e for e in adapter.encode(units)}.values())
     batches = plan(texts, adapter.cost.budget, adapter.cost, adapter.shares)
     packed = sum(len(tree) for batch in batches for tree in batch)
-    return Finding(f"{name}: share of tokens removed", 1 - packed / sum(map(len, texts)))
+    return Finding(name, 1 - packed / sum(map(len, texts)))
