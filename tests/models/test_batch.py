@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.nn.attention.flex_attention import create_mask
+from torch.nn.attention.flex_attention import BlockMask, create_mask
 
 from harness.models.base import Encoded
 from harness.models.batch import TREE_MASKS, Layout, additive_mask, block_mask
@@ -67,8 +67,7 @@ def test_a_block_mask_is_the_same_rule_and_leaves_out_no_block_that_counts(lengt
     found = block_mask(torch.from_numpy(visible), torch.float32)
     expected = seen(visible)
     assert found.shape == (2, 1, len(tree), len(tree))
-    rule = create_mask(found.mask_mod, 2, 1, len(tree), len(tree), device="cpu")
-    assert np.array_equal(rule[:, 0].numpy(), expected)
+    assert np.array_equal(dense(found, len(tree)).numpy(), expected)
     size = found.BLOCK_SIZE[0]
     kept = np.kron(found.to_dense()[:, 0].numpy(), np.ones((1, size, size)))[:, : len(tree), : len(tree)]
     assert not (expected & (kept == 0)).any()
@@ -97,12 +96,25 @@ def forked() -> list[Tree]:
     return [grow([encoded(1, 2, 3), encoded(1, 2, 4, 5)]), single(encoded(7, 8))]
 
 
+def dense(mask: Any, tokens: int) -> torch.Tensor:
+    """(rows, tokens, tokens): what may be seen, whatever form a mask has."""
+    if isinstance(mask, BlockMask):
+        return create_mask(mask.mask_mod, mask.shape[0], 1, tokens, tokens, device="cpu")[:, 0]
+    return mask[:, 0] == 0
+
+
 @pytest.mark.parametrize("attention", list(TREE_MASKS))
 def test_a_batch_with_a_tree_has_positions_and_a_mask_of_its_own(attention: str) -> None:
     tensors = layout(attention, masks=True).tensors(forked())
     assert tensors["input_ids"].tolist() == [[1, 2, 3, 4, 5], [7, 8, 9, 9, 9]]
     assert tensors["position_ids"].tolist() == [[0, 1, 2, 2, 3], [0, 1, 0, 0, 0]]
-    assert tuple(tensors["attention_mask"].shape) == (2, 1, 5, 5)
+    mask = tensors["attention_mask"]
+    assert tuple(mask.shape) == (2, 1, 5, 5)
+    assert isinstance(mask, BlockMask) == (attention == "flex_attention")
+    ones = [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0]]
+    tree = [*ones, [1, 1, 1, 0, 0], [1, 1, 0, 1, 0], [1, 1, 0, 1, 1]]
+    padded = [*ones, [0, 0, 1, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 0, 1]]
+    assert dense(mask, 5).int().tolist() == [tree, padded]
 
 
 def test_flash_attention_has_no_tree_mask() -> None:
