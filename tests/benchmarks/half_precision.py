@@ -45,7 +45,7 @@ def _contest(setting: Setting, name: str, folder: Path, units: list[Unit]) -> Re
     apart = float(np.abs(half.scores - full.scores).max() / full.scores.std())
     return Record(
         [
-            rounds.speed(*both, at_least=1.4),
+            rounds.speed(f"{name} bf16", f"{name} fp32", at_least=1.4),
             Finding(f"{name}: largest difference of two scores, in standard deviations", apart),
         ],
         {name: full.conditions(setting) | {"dtype": "bfloat16 and float32"}},
