@@ -117,6 +117,8 @@ SESSION = Session()
 
 def import_ray() -> Any:
     """The module `ray`; raises InputError, naming what to type, where it is not installed."""
+    # Ray prints on standard output, whatever its log level, when a worker dies; it reads this when it is imported.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "^")
     try:
         import ray
     except ImportError as error:
@@ -127,7 +129,7 @@ def import_ray() -> Any:
 
 
 def join(ray: Any) -> None:
-    """Connect to the cluster `RAY_ADDRESS` names, or start Ray on this machine, without a word and without a dashboard.
+    """Connect to the cluster `RAY_ADDRESS` names, or start Ray on this machine without a dashboard, and say nothing of it.
 
     Raises HarnessError where nothing answers or nothing starts.
     """
