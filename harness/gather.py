@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,11 +10,8 @@ import numpy as np
 import pandas as pd
 
 from harness.errors import HarnessError
-from harness.preference import Unit
 from harness.subject import Subject
 from harness.task import KEY_COLUMNS, Attach, Compare, Request, Score, ScoreTable, Steps, empty_table
-
-NUMERICS_UNITS = 64
 
 
 @dataclass
@@ -81,38 +77,3 @@ def gather(gatherings: Sequence[Gathering], subject: Subject) -> None:
         subject.ensure([request for g in running for request in g.pending])
         for gathering in running:
             gathering.answer(subject)
-
-
-def numerics(subject: Subject, units: Sequence[Unit]) -> dict[str, Any]:
-    """How far a score moves in other company: a sample scored again in batches drawn at random.
-
-    Returns the largest absolute difference, and how many pairs of the same item changed their order.
-    """
-    if subject.lacks({"scores"}):
-        return {}
-    by_item: dict[str, list[Unit]] = {}
-    for unit in sorted(units, key=lambda u: u.unit_id):
-        by_item.setdefault(unit.item_id, []).append(unit)
-    sample: list[Unit] = []
-    for item in sorted(by_item, key=lambda i: hash_order(i)):
-        if len(sample) >= NUMERICS_UNITS:
-            break
-        sample += by_item[item]
-    requests = [Score(tuple(sample)), Score(tuple(sample), replicate=1)]
-    subject.ensure(requests)
-    on = ["unit_id", "item_id", "member", "seed"]
-    first, second = (subject.answer(r)[[*on, "score"]].dropna() for r in requests)
-    both = first.merge(second, on=on, suffixes=("", "_again"))
-    delta = (both["score"] - both["score_again"]).abs().max() if len(both) else None
-    flips = 0
-    for _, item in both.groupby(["item_id", "member", "seed"]):
-        order, again = (
-            np.sign(np.subtract.outer(item[c].to_numpy(), item[c].to_numpy())) for c in ("score", "score_again")
-        )
-        flips += int((order != again).sum() // 2)
-    return {"batch_delta_max": None if delta is None else float(delta), "pair_flips": flips, "n_checked": len(both)}
-
-
-def hash_order(text: str) -> str:
-    """Sort key that is random but the same everywhere: the sha256 of an id."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -17,7 +17,8 @@ from harness.datasets import Suite
 from harness.engine.engine import Progress
 from harness.engine.store import ScoreStore
 from harness.errors import HarnessError, InputError
-from harness.gather import Gathering, gather, numerics
+from harness.gather import Gathering, gather
+from harness.numerics import numerics
 from harness.outcomes import outcomes
 from harness.record import new_record, record_stop, timing, up_to_date
 from harness.results import store as files
@@ -118,7 +119,8 @@ def score_and_record(
     began = time.perf_counter()
     try:
         gather(list(gatherings.values()), subject)
-        checked = numerics(subject, [u for p in apply for u in TaskData(p.suite.items).units()])
+        units = {p.task.meta.name: TaskData(p.suite.items).units() for p in apply}
+        checked = numerics(subject, {name: (units[name], g.table()) for name, g in gatherings.items()})
     except (KeyboardInterrupt, HarnessError) as error:
         if not isinstance(error, InputError):
             record_stop([(p.task, p.record) for p in apply], subject, results, started, error)
@@ -135,7 +137,7 @@ def score_and_record(
             folder, written = files.write_result(results, record, empty_table(), {}, overwrite=overwrite)
             done[name] = Result(record, folder, written)
         else:
-            done[name] = evaluate(p, subject, gatherings[name], results, started, checked, overwrite)
+            done[name] = evaluate(p, subject, gatherings[name], results, started, checked[name], overwrite)
     return done
 
 
