@@ -16,6 +16,9 @@ ALONE = 0.85
 TOGETHER = 0.95
 """Part of all free memory that weights may take where there is nowhere else to go."""
 
+ONE_DEVICE = frozenset({"flex_attention"})
+"""Attention implementations that cannot run in a model that lies on several GPUs."""
+
 
 def load_tokenizer(resolved: Resolved) -> Any:
     """The model's tokenizer; raises InputError where its files are absent or broken."""
@@ -24,7 +27,7 @@ def load_tokenizer(resolved: Resolved) -> Any:
     try:
         return AutoTokenizer.from_pretrained(resolved.path, trust_remote_code=resolved.trust_remote_code)
     except Exception as error:  # Many kinds, from three libraries: all mean that the files are no tokenizer.
-        raise InputError(f"{resolved.name}: its tokenizer cannot be loaded: {_first_line(error)}") from error
+        raise InputError(f"{resolved.name}: its tokenizer cannot be loaded: {first_line(error)}") from error
 
 
 def load_classifier(resolved: Resolved) -> Any:
@@ -54,7 +57,7 @@ def load_classifier(resolved: Resolved) -> Any:
             **where,
         )
     except (ValueError, ImportError, OSError, RuntimeError, KeyError) as error:
-        raise InputError(f"{resolved.name} cannot be loaded: {_first_line(error)}") from error
+        raise InputError(f"{resolved.name} cannot be loaded: {first_line(error)}") from error
     finally:
         if bar:
             logging.enable_progress_bar()
@@ -83,6 +86,11 @@ def places(resolved: Resolved) -> dict[str, Any]:
         raise InputError(f"{resolved.name}: {error}") from error
     if len(room) == 1:
         return {"device_map": {"": next(iter(room))}}
+    if resolved.spec.attn_implementation in ONE_DEVICE:
+        raise InputError(
+            f"{resolved.name} needs {len(room)} GPUs, and {resolved.spec.attn_implementation} works on one: its mask is a "
+            "function of tensors that stay where they are; use attn_implementation: sdpa, or a larger GPU"
+        )
     return {"device_map": "auto", "max_memory": room}
 
 
@@ -140,5 +148,6 @@ def _require_whole(name: str, info: dict[str, Any]) -> None:
     )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says, without what it says after that; its kind where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -14,6 +14,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from harness.errors import InputError
 from harness.models.attention import _kernel, kernels
 from harness.models.resolve import resolve
 from harness.models.spec import ModelSpec
@@ -152,6 +153,20 @@ def test_an_implementation_without_a_tree_mask_gets_plain_batches(tiny: Tiny) ->
     finally:
         del AttentionInterface._global_mapping["stand_in"]
         del AttentionMaskInterface._global_mapping["stand_in"]
+
+
+def test_a_kernel_that_refuses_is_wrong_input_with_a_way_out(tiny: Tiny) -> None:
+    def refuses(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("FlashAttention only supports fp16 and bf16\nand more")
+
+    AttentionInterface.register("stand_in", refuses)
+    try:
+        with pytest.raises(
+            InputError, match=r"stand_in in float32: FlashAttention only .* bf16; try another attn_impl"
+        ):
+            load(tiny, "llama", attn_implementation="stand_in")
+    finally:
+        del AttentionInterface._global_mapping["stand_in"]
 
 
 @pytest.mark.cuda

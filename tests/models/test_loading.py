@@ -106,6 +106,8 @@ def test_cuda_may_spread_and_a_numbered_gpu_may_not(tiny: Tiny, gpus: Callable[.
     assert list(spread["max_memory"]) == [0, 1]
     with pytest.raises(InputError, match=r"local/llama: the weights take .* and 1 GPU"):
         places(resolved(tiny, "cuda:1"))
+    with pytest.raises(InputError, match=r"needs 2 GPUs, and flex_attention works on one.*sdpa"):
+        places(resolved(tiny, "cuda", attn_implementation="flex_attention"))
 
 
 def test_a_model_that_would_be_read_from_disk_for_every_batch_is_refused(

@@ -20,7 +20,7 @@ from harness.models.batch import TREE_MASKS, Layout
 from harness.models.cost import measure
 from harness.models.encoding import TextEncoder
 from harness.models.last_layer import Pooled, behind_attention, is_causal, only_at
-from harness.models.loading import load_classifier, load_tokenizer
+from harness.models.loading import first_line, load_classifier, load_tokenizer
 from harness.models.neurons import Site, ablated, locate
 from harness.models.pooling import pooling
 from harness.models.spec import Heads, ModelSpec
@@ -232,7 +232,8 @@ class SequenceClassifier(Adapter):
             pooled = self._pooled(batch)
         if self.per_token:
             states = states[pooled.on(states)]
-        return states.float().to(self.weight.device), logits.float()
+        there = self.weight.device
+        return states.float().to(there), logits.float().to(there)
 
     def _accumulate(self, batch: Sequence[Tree], weights: torch.Tensor, skip: int, into: Accumulator) -> None:
         import torch
@@ -266,7 +267,7 @@ class SequenceClassifier(Adapter):
     def _check(self) -> None:
         """What this model allows, from two texts scored alone: mixing lengths, sharing prefixes, a last layer in part.
 
-        Raises InputError where the head we read is not what the model scores with.
+        Raises InputError where it cannot score at all, or where the head we read is not what it scores with.
         """
         import torch
 
@@ -275,7 +276,13 @@ class SequenceClassifier(Adapter):
             return
         rows = [single(e) for e in encoded]
         with torch.inference_mode():
-            alone = [self._states([row], ()) for row in rows]
+            try:
+                alone = [self._states([row], ()) for row in rows]
+            except RuntimeError as error:  # such as a kernel that does not take this dtype, or cannot be compiled here
+                raise InputError(
+                    f"{self.source} fails on a first short text with attention {self.layout.attention} in {self.spec.dtype}: "
+                    f"{first_line(error)}; try another attn_implementation in its spec, or --dtype bfloat16"
+                ) from error
             states, logits = (torch.cat(parts) for parts in zip(*alone, strict=True))
             outputs = torch.nn.functional.linear(states, self.weight, self.bias)
             if self.spec.pooling != "native" and not self.per_token:
