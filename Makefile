@@ -24,7 +24,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 bench: $(READY)  ## ratios in one run, kept under results/performance
-	$(BIN)/python -m tests.benchmarks.throughput
+	$(BIN)/python -m tests.benchmarks
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only -o addopts= -q
 
 clean:
