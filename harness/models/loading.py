@@ -64,6 +64,8 @@ def load_classifier(resolved: Resolved) -> Any:
     _require_whole(resolved.name, info)
     _require_resident(resolved, model)
     model = model.eval().requires_grad_(False)
+    # Nothing is generated: keys and values of all layers would only be copied, and held until the pass is over.
+    model.config.get_text_config().use_cache = False
     assert model.dtype == getattr(torch, spec.dtype), f"asked for {spec.dtype}, loaded {model.dtype}"
     return model
 

@@ -110,6 +110,13 @@ def test_cuda_may_spread_and_a_numbered_gpu_may_not(tiny: Tiny, gpus: Callable[.
         places(resolved(tiny, "cuda", attn_implementation="flex_attention"))
 
 
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2"])
+def test_no_keys_and_values_are_kept_of_what_is_only_read_once(family: str, tiny: Tiny) -> None:
+    model = loading.load_classifier(resolved(tiny, family=family))
+    with torch.inference_mode():
+        assert model(input_ids=torch.tensor([[5, 6, 7]])).past_key_values is None
+
+
 def test_a_model_that_would_be_read_from_disk_for_every_batch_is_refused(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
