@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -37,6 +39,7 @@ def on_cpus(nodes: Sequence[Node], n: int) -> list[Place]:
     """Each worker on the machine with most CPUs a worker; a machine's CPUs are divided among its workers.
 
     No CPU is reserved, because the pools of a family's members live side by side and one computes at a time.
+    The machine is meant strictly: of a preference Ray takes no notice where nothing is reserved.
     """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -46,7 +49,7 @@ def on_cpus(nodes: Sequence[Node], n: int) -> list[Place]:
         workers[max(cpus, key=lambda node: cpus[node] / (workers[node] + 1))] += 1
     return [
         Place(
-            {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=True)},
+            {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)},
             max(1, int(cpus[node] // some)),
         )
         for node, some in workers.items()
@@ -95,14 +98,17 @@ class Session:
         if not ray.is_initialized():
             join(ray)
             self.ours = True
-        nodes = [node for node in ray.nodes() if node["Alive"]]
-        places = PLACES[pool.resolved.backend](nodes, pool.n)
+        places = self.places(pool)
         rivals = [other for other in self.awake if other.resolved.backend == "cuda" == pool.resolved.backend]
-        if sum(other.n for other in rivals) + pool.n > gpus(nodes):
+        if sum(other.n for other in rivals) + pool.n > gpus(living(ray)):
             for other in rivals:
                 other.sleep()
         self.awake.append(pool)
         return places
+
+    def places(self, pool: Sleeper) -> list[Place]:
+        """Where the pool's workers belong now; the same machines give the same places in the same order."""
+        return PLACES[pool.resolved.backend](living(import_ray()), pool.n)
 
     def leave(self) -> None:
         """After the last pool, shut down what a pool had joined or started; a cluster itself goes on."""
@@ -137,6 +143,7 @@ def join(ray: Any) -> None:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address:
+            knock(address)
             ray.init(address=address, **quiet)
         else:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -148,6 +155,18 @@ def join(ray: Any) -> None:
             else "Ray does not start on this machine: use --workers 1"
         )
         raise HarnessError(f"{cure} ({last_line(error)})") from error
+
+
+def knock(address: str) -> None:
+    """Raise OSError within seconds where nothing listens at `host:port`: Ray itself tries again for many minutes."""
+    found = re.fullmatch(r"(?:ray://)?(.+):(\d+)", address)
+    if found:
+        socket.create_connection((found[1], int(found[2])), timeout=10).close()
+
+
+def living(ray: Any) -> list[Node]:
+    """The machines that are up, in an order of their own."""
+    return sorted((node for node in ray.nodes() if node["Alive"]), key=lambda node: node["NodeID"])
 
 
 def last_line(error: Exception) -> str:

@@ -232,6 +232,7 @@ class RayPool:
                     "--workers or a smaller --max-length. What was scored is kept"
                 ) from death
             seat.restarts += 1
+            seat.place = SESSION.places(self)[sent.seat]  # its machine may be gone, too
             seat.actor = self._start(seat.place)
 
 
@@ -259,4 +260,5 @@ def deaths() -> tuple[type[Exception], ...]:
     """What Ray raises where a worker, its machine, or a result that lay there is gone."""
     from ray import exceptions as e
 
-    return e.RayActorError, e.WorkerCrashedError, e.NodeDiedError, e.OutOfMemoryError, e.ObjectLostError
+    worker = (e.RayActorError, e.WorkerCrashedError, e.OutOfMemoryError)
+    return (*worker, e.NodeDiedError, e.ActorUnschedulableError, e.ObjectLostError)

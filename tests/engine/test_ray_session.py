@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import sys
 from types import SimpleNamespace
 
@@ -130,13 +131,26 @@ def test_the_ray_that_runs_in_this_process_is_used_and_left_alone(fake):
 
 def test_a_cluster_is_joined_by_its_address(fake, monkeypatch):
     ray, session = fake([node("a", 4, 2)])
-    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    session.enter(FakePool(session, "cuda"))
-    assert ray.joined[0]["address"] == "10.0.0.1:6379"
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        session.enter(FakePool(session, "cuda"))
+    assert ray.joined[0]["address"] == address
     assert "include_dashboard" not in ray.joined[0]  # Ray refuses options of a start when it joins
 
 
-@pytest.mark.parametrize(("address", "cure"), [("10.0.0.1:6379", "ray start --head"), (None, "--workers 1")])
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_an_address_where_nothing_listens_is_never_given_to_ray(fake, monkeypatch, scheme):
+    ray, session = fake([node("a", 4)])
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        closed = f"{scheme}127.0.0.1:{listening.getsockname()[1]}"
+    monkeypatch.setenv("RAY_ADDRESS", closed)
+    with pytest.raises(HarnessError, match=rf"RAY_ADDRESS={closed}: start one.*refused"):
+        session.enter(FakePool(session))
+    assert ray.joined == []
+
+
+@pytest.mark.parametrize(("address", "cure"), [("auto", "ray start --head"), (None, "--workers 1")])
 def test_no_ray_to_work_in_is_one_line_with_the_cure(fake, monkeypatch, address, cure):
     _, session = fake([], broken=ConnectionError("tried\nand failed to connect"))
     if address:

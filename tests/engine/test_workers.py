@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from operator import attrgetter
+from operator import attrgetter, methodcaller
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +26,10 @@ from harness.engine.store import ScoreStore
 from harness.engine.work import Work
 from harness.engine.workers import IN_FLIGHT, RESTARTS, RayPool, here, pool_opener
 from harness.errors import HarnessError, InputError
-from harness.models.base import ADAPTERS, Adapter, Encoded, Forwarded, Resolved
+from harness.models.base import Adapter, Encoded, Forwarded, Resolved
 from harness.models.resolve import resolve
 from harness.models.spec import ModelSpec
 from harness.models.tree import single
-from harness.registry import load_plugin
 from harness.score import score_file
 from harness.testing.tiny import tiny_model
 from tests.conftest import ROOT
@@ -38,6 +37,7 @@ from tests.engine.fakes import Counting, resolved, unit
 
 pytest.importorskip("ray", reason="Ray is an extra: pip install 'reward-harness[ray]'")
 import ray
+from ray.cluster_utils import Cluster
 
 WORDS = ["bake", "bread", "at", "home", "mix", "flour", "water", "yeast", "and", "salt", "hello", "no", "yes", "rain"]
 UNITS = [unit(" ".join(np.random.default_rng(i).choice(WORDS, 1 + (7 * i) % 45)), item=str(i)) for i in range(40)]
@@ -45,21 +45,18 @@ TEXTS = [f"{i:02d}" for i in range(24)]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def address():
-    """The address of the Ray that all tests share; its workers find the tests' own modules."""
+def cluster():
+    """The Ray that all tests share; its workers find the tests' own modules."""
     before = dict(os.environ)
     os.environ |= {"PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"}
     os.environ.pop("RAY_ADDRESS", None)
-    ray.init(
-        address="local",
-        num_cpus=2,
-        num_gpus=1,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-    )
-    yield ray.get_runtime_context().gcs_address
+    soon = {"health_check_period_ms": 500}  # how often machines are asked whether they are up: 3 s otherwise
+    head = {"num_cpus": 2, "num_gpus": 1, "include_dashboard": False, "_system_config": soon}
+    machines = Cluster(True, head_node_args=head)
+    ray.init(machines.address, log_to_driver=False, logging_level="ERROR")
+    yield machines
     ray.shutdown()
+    machines.shutdown()
     os.environ.clear()
     os.environ.update(before)
 
@@ -68,7 +65,7 @@ class Scripted(Adapter):
     """Score = the number a text says. Writes every text it has scored to `folder/log`; some texts make it fail.
 
     `kill` ends the process the first time (the file `folder/killed` remembers), `poison` every time; `bad` and
-    `bug` raise.
+    `bug` raise; `wait` takes until there is a file `folder/go`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -94,6 +91,10 @@ class Scripted(Adapter):
             raise InputError("bad text: write another")
         if "bug" in texts:
             raise ValueError("a bug")
+        late = time.monotonic() + 30
+        while "wait" in texts and not (self.folder / "go").exists():
+            assert time.monotonic() < late
+            time.sleep(0.01)
         batch[0].ids[0] += 0  # what arrives belongs to the worker
         with (self.folder / "log").open("a") as log:
             log.write("".join(f"{t}\n" for t in texts))
@@ -131,6 +132,15 @@ def tell_threads(replica: Replica):
     other.start()
     other.join()
     return torch.get_num_threads(), elsewhere[0], os.environ["RAYON_NUM_THREADS"]
+
+
+def see(name: str):
+    """A task that tells a variable of the worker's environment."""
+
+    def task(replica: Replica) -> str | None:
+        return os.environ.get(name)
+
+    return task
 
 
 # --- the same numbers -------------------------------------------------------------------------------
@@ -187,6 +197,7 @@ def test_what_the_model_raises_comes_out_as_it_is_and_the_pool_goes_on(tmp_path)
         list(pool.map(works([*TEXTS, "bug"])))
     assert type(bug.value) is ValueError
     assert [f.outputs[0, 0] for _, f, _ in pool.map(works(["7"]))] == [7]
+    assert pool._settle(pool._send(0, see("OMP_NUM_THREADS"))) == "2"  # all CPUs are the only worker's
     pool.close()
 
 
@@ -205,6 +216,10 @@ def test_works_come_back_as_the_same_objects_and_are_taken_only_when_there_is_ro
     assert sorted(map(id, done)) == sorted(map(id, given))
     assert [f.outputs[0, 0] for w, f, _ in pool.map(given[:1])] == [0]
     assert list(pool.map([])) == []
+    waiting = [pool._send(i, methodcaller("answer", w)) for i, w in enumerate(works(["wait", "wait"]))]
+    assert [len(e) for e in pool.encode([(j.unit, None) for j in asked(["a", "bb", "ccc"])])] == [1, 2, 3]
+    (tmp_path / "a" / "go").touch()
+    assert [pool._settle(sent)[0].outputs.tolist() for sent in waiting] == [[[-1]], [[-1]]]
     pool.close()
 
 
@@ -230,6 +245,8 @@ def test_a_worker_that_dies_is_replaced_and_nothing_that_was_stored_is_done_agai
 
 def test_workers_killed_from_outside_lose_only_what_was_under_way(tmp_path):
     pool = RayPool(scripted(tmp_path / "a"), 2)
+    starts, start = [], pool._start
+    pool._start = lambda place: starts.append(place) or start(place)  # type: ignore[method-assign]
     answers = pool.map(works(TEXTS))
     seen = [next(answers)[0].texts[0].ids.tobytes().decode() for _ in range(6)]
     for seat in pool._seats:
@@ -239,8 +256,14 @@ def test_workers_killed_from_outside_lose_only_what_was_under_way(tmp_path):
     times = logged(tmp_path / "a")
     assert all(times[t] == 1 for t in seen[:6])
     assert sum(times.values()) <= len(TEXTS) + 2 * IN_FLIGHT
-    for seat in pool._seats:
-        ray.kill(seat.actor)
+    assert [seat.restarts for seat in pool._seats] == [0, 0]
+    starts.clear()
+    lost = [pool._send(0, methodcaller("answer", w)) for w in works(["wait", "wait"])]
+    ray.kill(pool._seats[0].actor)
+    (tmp_path / "a" / "go").touch()
+    assert [pool._settle(sent)[0].outputs.tolist() for sent in lost] == [[[-1]], [[-1]]]
+    assert len(starts) == 1  # one a death, not one a work that was lost with it
+    ray.kill(pool._seats[1].actor)
     assert [len(e) for e in pool.encode([(j.unit, None) for j in asked(["a", "bb", "ccc"])])] == [1, 2, 3]
     pool.close()
 
@@ -288,13 +311,29 @@ def test_two_models_on_one_gpu_take_turns(tmp_path):
         for pool in pools:
             assert sorted(f.outputs[0, 0] for _, f, _ in pool.map(works(texts))) == list(map(float, texts))
             assert sum(bool(p._seats) for p in pools) == 1
-    assert pools[1]._settle(pools[1]._send(0, see_gpu)) == "0"
+    assert pools[1]._settle(pools[1]._send(0, see("CUDA_VISIBLE_DEVICES"))) == "0"
     for pool in pools:
         pool.close()
 
 
-def see_gpu(replica: Replica) -> str:
-    return os.environ["CUDA_VISIBLE_DEVICES"]
+def test_workers_are_spread_over_machines_and_survive_the_loss_of_one(tmp_path, cluster):
+    def where(replica: Replica) -> str:
+        return ray.get_runtime_context().get_node_id()
+
+    head, other = ray.get_runtime_context().get_node_id(), cluster.add_node(num_cpus=4)
+    pool = RayPool(scripted(tmp_path / "a"), 3)
+    assert Counter(pool._settle(pool._send(i, where)) for i in range(3)) == {head: 1, other.node_id: 2}
+    assert sorted(s.place.threads for s in pool._seats) == [2, 2, 2]
+    answers = pool.map(works(TEXTS))
+    seen = [next(answers)[0] for _ in range(3)]
+    cluster.remove_node(other, allow_graceful=False)
+    late = time.monotonic() + 60
+    while {pool._settle(pool._send(i, where)) for i in range(3)} != {head}:  # its processes outlive it for a while
+        assert time.monotonic() < late
+        time.sleep(0.2)
+    seen += [work for work, _, _ in answers]
+    assert sorted(w.texts[0].ids.tobytes().decode() for w in seen) == TEXTS
+    pool.close()
 
 
 # --- what is sent, and what cannot be ---------------------------------------------------------------
@@ -305,29 +344,31 @@ import os
 import numpy as np
 import ray
 from pathlib import Path
-from harness.models.adapters.sequence_classification import SequenceClassifier
-from harness.models.base import ADAPTERS
+from harness.models.base import ADAPTERS, Adapter, Encoded, Forwarded
 
 OFFSET = 100.0
 LOG = {log!r}
 
-def shifted(outputs):
-    return outputs + np.float32(OFFSET)
+def score(text):
+    return [text.ids.sum() / 100 + OFFSET]
 
 @ADAPTERS.register("shifted")
-class Shifted(SequenceClassifier):
-    def __init__(self, resolved):
-        super().__init__(resolved)
-        self.loaded = True
-        with Path(LOG).open("a") as log:
-            log.write(ray.get_runtime_context().get_node_id() + "\\n")
+class Shifted(Adapter):
+    @classmethod
+    def load(cls, resolved):
+        if ray.is_initialized():
+            with Path(LOG).open("a") as log:
+                log.write(ray.get_runtime_context().get_node_id() + "\\n")
+        return cls()
 
-    def forward_trees(self, batch, capture=frozenset()):
-        found = super().forward_trees(batch, capture)
-        if hasattr(self, "loaded") and not Path(LOG + ".killed").exists():
+    def encode(self, units):
+        return [Encoded(np.frombuffer(u.conversation[-1].content.encode(), np.uint8)) for u in units]
+
+    def forward(self, batch, capture=frozenset()):
+        if not Path(LOG + ".killed").exists():
             Path(LOG + ".killed").touch()
             os._exit(1)
-        return type(found)(shifted(found.outputs), found.captures)
+        return Forwarded(np.array([score(text) for text in batch], np.float32))
 """
 
 
@@ -336,9 +377,7 @@ def plugin(tmp_path):
     """A plugin file with an adapter that once dies, and the log where it writes on which machine it was loaded."""
     file, log = tmp_path / "my_plugin.py", tmp_path / "loaded"
     file.write_text(PLUGIN_TEXT.format(log=str(log)))
-    yield file, log
-    ADAPTERS._objects.pop("shifted", None)
-    sys.modules.pop("reward_harness_plugin_my_plugin", None)
+    return file, log
 
 
 def pairs(path: Path) -> Path:
@@ -373,21 +412,19 @@ def said(ran: subprocess.CompletedProcess[str]) -> tuple[int, str, list[str]]:
     return ran.returncode, ran.stdout, [line for line in ran.stderr.splitlines() if " texts " not in line]
 
 
-def test_a_plugins_adapter_survives_a_death_on_a_cluster_named_by_its_address(tmp_path, plugin, address):
+def test_a_plugins_adapter_survives_a_death_on_a_cluster_named_by_its_address(tmp_path, plugin, cluster):
     file, log = plugin
     model = tiny_model(tmp_path / "m", "bert")
-    (model / "reward_model.yaml").write_text("model: m\nadapter: shifted\ntemplate: {pair: plain}\n")
+    (model / "reward_model.yaml").write_text("model: m\nadapter: shifted\n")
     source, target = pairs(tmp_path / "in.jsonl"), tmp_path / "out.jsonl"
     args = ["score", "-m", model, "-i", source, "-o", target, "--plugin", file, "--workers", 2]
-    ran = command(tmp_path, *args, RAY_ADDRESS=address)
+    ran = command(tmp_path, *args, RAY_ADDRESS=cluster.address)
     assert said(ran) == (0, f"{target}: 20 lines, 0 without a score\n", [])
     loaded = log.read_text().split()
     assert set(loaded) == {ray.get_runtime_context().get_node_id()}
     assert len(loaded) in (3, 4)  # both may have died at once
-    load_plugin(file)
-    score_file(str(model), source, tmp_path / "local.jsonl", store=tmp_path / "other.sqlite")
-    assert np.abs(scores(target) - scores(tmp_path / "local.jsonl")).max() < 1e-5  # 1e-6 of numbers near 100
-    assert scores(target).min() > 50
+    expected = [sum(u.conversation[-1].content.encode()) / 100 + 100 for u in UNITS]
+    assert scores(target).ravel() == pytest.approx(expected)
     assert ray.nodes()[0]["Alive"]
 
 
