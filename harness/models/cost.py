@@ -32,7 +32,7 @@ scores of every head, before and after their softmax in float32. Other implement
 def measure(model: Any, backend: str) -> Cost:
     """Cost of a loaded transformers model on `cpu` or `cuda`; the unit is one token through its linear layers.
 
-    Starting a batch costs a CPU about 16 tokens, a GPU, which must launch every kernel, about 2,048. The
+    Starting a batch costs a CPU, which must fetch all weights, about 64 tokens, a GPU, which must launch every kernel, about 2,048. The
     budget is 512 to 2,048 tokens on a CPU and at most 65,536 on a GPU, less where its free memory is small.
     """
     linear = [(name, module) for name, module in model.named_modules() if is_linear(module)]
@@ -61,7 +61,7 @@ def _inputs(module: Any) -> int:
 
 
 def _cpu(model: Any, width: int, held: int) -> tuple[float, int]:
-    return 16.0, max(512, min(2048, CACHED // held))
+    return 64.0, max(512, min(2048, CACHED // held))
 
 
 def _cuda(model: Any, width: int, held: int) -> tuple[float, int]:
