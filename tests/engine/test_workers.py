@@ -9,8 +9,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
 from operator import attrgetter, methodcaller
 from pathlib import Path
 
@@ -26,14 +24,13 @@ from harness.engine.store import ScoreStore
 from harness.engine.work import Work
 from harness.engine.workers import IN_FLIGHT, RESTARTS, RayPool, here, pool_opener
 from harness.errors import HarnessError, InputError
-from harness.models.base import Adapter, Encoded, Forwarded, Resolved
 from harness.models.resolve import resolve
 from harness.models.spec import ModelSpec
-from harness.models.tree import single
 from harness.score import score_file
 from harness.testing.tiny import tiny_model
 from tests.conftest import ROOT
 from tests.engine.fakes import Counting, resolved, unit
+from tests.engine.scripted import logged, scripted, see, tell_threads, works
 
 pytest.importorskip("ray", reason="Ray is an extra: pip install 'reward-harness[ray]'")
 import ray
@@ -61,86 +58,12 @@ def cluster():
     os.environ.update(before)
 
 
-class Scripted(Adapter):
-    """Score = the number a text says. Writes every text it has scored to `folder/log`; some texts make it fail.
-
-    `kill` ends the process the first time (the file `folder/killed` remembers), `poison` every time; `bad` and
-    `bug` raise; `wait` takes until there is a file `folder/go`.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.spec, self.folder = ModelSpec(model="scripted"), folder
-
-    @classmethod
-    def load(cls, resolved: Resolved) -> Adapter:
-        if "broken" in resolved.name:
-            raise InputError("no head: use another checkpoint")
-        return cls(Path(resolved.spec.options["folder"]))
-
-    def encode(self, units):
-        return [Encoded(np.frombuffer(u.conversation[-1].content.encode(), np.uint8).copy()) for u in units]
-
-    def forward(self, batch: Sequence[Encoded], capture: frozenset[str] = frozenset()) -> Forwarded:
-        texts = [e.ids.tobytes().decode() for e in batch]
-        marker = self.folder / "killed"
-        if "poison" in texts or ("kill" in texts and not marker.exists()):
-            marker.touch()
-            time.sleep(0.3)  # what was answered before must have left the process
-            os._exit(1)
-        if "bad" in texts:
-            raise InputError("bad text: write another")
-        if "bug" in texts:
-            raise ValueError("a bug")
-        late = time.monotonic() + 30
-        while "wait" in texts and not (self.folder / "go").exists():
-            assert time.monotonic() < late
-            time.sleep(0.01)
-        batch[0].ids[0] += 0  # what arrives belongs to the worker
-        with (self.folder / "log").open("a") as log:
-            log.write("".join(f"{t}\n" for t in texts))
-        return Forwarded(np.array([[float(t) if t.isdigit() else -1] for t in texts], np.float32))
-
-
-def works(texts) -> list[Work]:
-    return [Work((single(Encoded(np.frombuffer(t.encode(), np.uint8).copy())),)) for t in texts]
-
-
-def scripted(folder: Path, name: str = "local/scripted", **more) -> Resolved:
-    folder.mkdir(exist_ok=True)
-    plain = resolved(Scripted(folder), name, options={"folder": str(folder)})
-    return replace(plain, instance=None, **more)
-
-
-def logged(folder: Path) -> Counter[str]:
-    return Counter((folder / "log").read_text().split())
-
-
 def asked(texts) -> list[Job]:
     return [Job(unit(t, item=t)) for t in texts]
 
 
 def values(engine: Engine, jobs) -> np.ndarray:
     return np.array([engine.outputs(job).outputs[0] for job in jobs])
-
-
-def tell_threads(replica: Replica):
-    """Threads of torch in this process, as it sees them in the thread that computes and in another."""
-    import torch
-
-    elsewhere: list[int] = []
-    other = threading.Thread(target=lambda: elsewhere.append(torch.get_num_threads()))
-    other.start()
-    other.join()
-    return torch.get_num_threads(), elsewhere[0], os.environ["RAYON_NUM_THREADS"]
-
-
-def see(name: str):
-    """A task that tells a variable of the worker's environment."""
-
-    def task(replica: Replica) -> str | None:
-        return os.environ.get(name)
-
-    return task
 
 
 # --- the same numbers -------------------------------------------------------------------------------
