@@ -68,8 +68,9 @@ class Subject:
     def ensure(self, requests: Sequence[Request]) -> None:
         """Have the scores of all requests, member by member: the union, so that tasks share forward passes."""
         for member in self.members:
-            member.engine.ensure(job for request in requests for job in _jobs(member, request))
-            for request in requests:
+            asked = [request for request in requests if member in self.asked(request)]
+            member.engine.ensure(job for request in asked for job in _jobs(member, request))
+            for request in asked:
                 if isinstance(request, Accumulate):
                     _accumulated(member, request)
 
@@ -80,8 +81,13 @@ class Subject:
         if isinstance(request, Capture):
             return _captured(self.members, request)
         if isinstance(request, Accumulate):
-            return {(m.member, m.seed): _accumulated(m, request) for m in self.members}
-        return pd.concat([_rows(member, request) for member in self.members], ignore_index=True)
+            return {(m.member, m.seed): _accumulated(m, request) for m in self.asked(request)}
+        return pd.concat([_rows(member, request) for member in self.asked(request)], ignore_index=True)
+
+    def asked(self, request: Request) -> tuple[Member, ...]:
+        """The members that a request is for."""
+        named = getattr(request, "members", ())
+        return tuple(m for m in self.members if not named or (m.member, m.seed) in named)
 
 
 def _captures(member: Member, what: str) -> bool:
@@ -114,7 +120,7 @@ def _accumulated(member: Member, request: Accumulate) -> dict[str, np.ndarray]:
     """The request's sums for one member, from the store where they were made before; gradients are of the oriented score."""
     sign = -1.0 if member.resolved.spec.direction == "lower_is_better" else 1.0
     weights = request.weights or (1 / len(request.units),) * len(request.units)
-    return member.engine.accumulate(request.units, [sign * w for w in weights], request.what, request.skip)
+    return member.engine.accumulate(request.units, [sign * w for w in weights], request.reading)
 
 
 def _captured(members: Sequence[Member], request: Capture) -> dict[tuple[str, int], Captured]:

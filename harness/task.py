@@ -15,12 +15,16 @@ from harness import preference
 from harness.condition import NONE, Condition
 from harness.errors import InputError
 from harness.preference import PreferenceItem, Unit
+from harness.reading import MOMENTS, Reading
 from harness.registry import Registry
 
 ScoreTable = pd.DataFrame
 """One row a unit x condition x replicate x member x seed; `TABLE_COLUMNS`, then `x_*` columns that tasks attach."""
 
 Arrays = Mapping[str, np.ndarray]
+
+Members = tuple[tuple[str, int], ...]
+"""(member, seed) of some models of a subject."""
 
 KEY_COLUMNS = ("unit_id", "condition", "replicate", "member", "seed")
 TABLE_COLUMNS = (
@@ -40,6 +44,8 @@ class Score:
     units: tuple[Unit, ...]
     conditions: tuple[Condition, ...] = (NONE,)
     replicate: int = 0
+    members: Members = ()
+    """(member, seed) of those that are asked; empty: all."""
 
     def __post_init__(self) -> None:
         names = [c.name for c in self.conditions]
@@ -69,19 +75,20 @@ class Capture:
 
 @dataclass(frozen=True)
 class Accumulate:
-    """Running aggregates of every neuron over the units' response tokens. Answer: named arrays by (member, seed).
+    """Running aggregates of every neuron over the units' tokens. Answer: named arrays by (member, seed).
 
-    `what` is `mlp_moments` (mean, abs_mean, mean_square, positive: (layers, neurons), and tokens) or
-    `mlp_attribution` (these, and by how much sum_u weights[u] x score_u would fall, to first order, if a
-    neuron were replaced by its mean). Scores are oriented so that higher is better. The first `skip` positions of every
-    text are left out. `units` counts the texts that could be encoded.
+    The reading's `what` is `moments` (mean, abs_mean, mean_square, positive: (layers, neurons), and tokens) or
+    `attribution` (these, and by how much sum_u weights[u] x score_u would fall, to first order, if a neuron
+    were replaced by its mean). Scores are oriented so that higher is better. `units` counts the texts that could
+    be encoded.
     """
 
     units: tuple[Unit, ...]
-    what: str = "mlp_moments"
+    reading: Reading = MOMENTS
     weights: tuple[float, ...] = ()
     """One a unit; empty: 1/n each."""
-    skip: int = 0
+    members: Members = ()
+    """(member, seed) of those that are asked; empty: all."""
 
     def __post_init__(self) -> None:
         if len(self.weights) not in (0, len(self.units)):
@@ -124,7 +131,7 @@ class TaskData:
     """What a task sees before any score: the items of its suite and who is in the subject (never the models)."""
 
     items: tuple[PreferenceItem, ...]
-    members: tuple[tuple[str, int], ...] = (("model", 0),)
+    members: Members = (("model", 0),)
     """(member, seed) of every model of the subject."""
 
     def units(self) -> tuple[Unit, ...]:

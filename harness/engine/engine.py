@@ -19,6 +19,7 @@ from harness.engine.work import Work
 from harness.errors import InputError
 from harness.models.base import Encoded, Forwarded, Resolved, Unencodable, request_digest
 from harness.preference import Unit
+from harness.reading import Reading
 from harness.task import Compare
 
 WINDOWS = (1024, 4096)
@@ -166,22 +167,18 @@ class Engine:
             return None
         return self._captures.get((self._score_key(request, job), job.capture))
 
-    def accumulate(
-        self, units: Sequence[Unit], weights: Sequence[float], what: str, skip: int
-    ) -> dict[str, np.ndarray]:
-        """Running sums of `what` (a name in `models.accumulate.ACCUMULATORS`) over the response tokens of the units.
-
-        The first `skip` positions of every text are left out; `weights` are the units' in the total whose
-        gradient an attribution takes. A unit that cannot be encoded is left out, and `units` counts the
+    def accumulate(self, units: Sequence[Unit], weights: Sequence[float], reading: Reading) -> dict[str, np.ndarray]:
+        """Running sums of what `reading` names over the units; `weights` are theirs in the total whose gradient an attribution takes.
+        A unit that cannot be encoded is left out, and `units` counts the
         others. Stored by the set of texts and weights, in whatever order they come.
         """
         keys = [self._job_key(Job(unit)) for unit in units]
         parts = sorted(zip(keys, map(float, weights), strict=True))
-        name = f"{self.resolved.fingerprint}|{what}|{skip}|".encode()
+        name = f"{self.resolved.fingerprint}|{reading.key}|".encode()
         key = hashlib.sha256(name + b"".join(k + w.hex().encode() for k, w in parts)).digest()
         found = self.store.aggregate(key)
         if found is None:
-            found = self._accumulate(units, weights, what, skip)
+            found = self._accumulate(units, weights, reading)
             self.store.put_aggregate(self.resolved.fingerprint, key, found)
         return found
 
@@ -349,9 +346,7 @@ class Engine:
         self.store.put_scores(self.resolved.fingerprint, scores)
         self._scores.update(scores)
 
-    def _accumulate(
-        self, units: Sequence[Unit], weights: Sequence[float], what: str, skip: int
-    ) -> dict[str, np.ndarray]:
+    def _accumulate(self, units: Sequence[Unit], weights: Sequence[float], reading: Reading) -> dict[str, np.ndarray]:
         traits = self.pool.traits
         encoded = self.pool.encode([(unit, None) for unit in units])
         kept = [(e, w) for e, w in zip(encoded, weights, strict=True) if isinstance(e, Encoded)]
@@ -359,7 +354,7 @@ class Engine:
         batches = plan([text for text, _ in kept], self.budget or traits.cost.budget, traits.cost, traits.shares)
         works = [Work(tuple(batch)) for batch in batches]
         began = time.perf_counter()
-        found = self.pool.accumulate([(work, [of[id(t)] for t in work.texts]) for work in works], what, skip)
+        found = self.pool.accumulate([(work, [of[id(t)] for t in work.texts]) for work in works], reading)
         self.timing.forward += time.perf_counter() - began
         return found | {"units": np.array(float(len(kept)))}
 

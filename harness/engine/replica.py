@@ -22,6 +22,7 @@ from harness.models.base import (
     Unencodable,
 )
 from harness.preference import Unit
+from harness.reading import Reading
 
 Side = tuple[Unit, Unit | None]
 """A unit to score, or a unit and the one it is compared with."""
@@ -47,8 +48,8 @@ class Pool(Protocol):
     def map(self, works: Iterable[Work]) -> Iterator[tuple[Work, Forwarded, float]]:
         """Every work with its answer and the seconds its forward pass took, in the order they are done."""
 
-    def accumulate(self, works: Sequence[tuple[Work, list[float]]], what: str, skip: int) -> dict[str, np.ndarray]:
-        """Running sums over the response tokens of all works, whose texts have these weights."""
+    def accumulate(self, works: Sequence[tuple[Work, list[float]]], reading: Reading) -> dict[str, np.ndarray]:
+        """Running sums over all works, whose texts have these weights."""
 
     def close(self) -> None:
         """Let go of what the pool holds."""
@@ -84,16 +85,16 @@ class Replica:
         for work in works:
             yield work, *self.answer(work)
 
-    def accumulate(self, works: Sequence[tuple[Work, list[float]]], what: str, skip: int) -> dict[str, np.ndarray]:
-        """Running sums over the response tokens of all works; a work too large for the device's memory is halved."""
+    def accumulate(self, works: Sequence[tuple[Work, list[float]]], reading: Reading) -> dict[str, np.ndarray]:
+        """Running sums over all works; a work too large for the device's memory is halved."""
         from harness.models.accumulate import ACCUMULATORS
 
-        sums, queue = ACCUMULATORS[what](), list(works)[::-1]
+        sums, queue = ACCUMULATORS[reading.what](), list(works)[::-1]
         while queue:
             work, weights = queue.pop()
             trial: Any = copy.deepcopy(sums)  # what a failed pass has added must not count
             try:
-                self.adapter.accumulate(work.batch, weights, skip, trial)
+                self.adapter.accumulate(work.batch, weights, reading, trial)
             except BatchTooLargeError:
                 first, second = work.halves()
                 n = len(first.texts)

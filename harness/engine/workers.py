@@ -20,6 +20,7 @@ from harness.engine.replica import Pool, Replica, Side
 from harness.engine.work import Work
 from harness.errors import HarnessError, InputError
 from harness.models.base import Encoded, Forwarded, Resolved, Unencodable
+from harness.reading import Reading
 from harness.registry import PLUGIN
 
 IN_FLIGHT = 2
@@ -155,9 +156,9 @@ class RayPool:
             else:
                 yield work, found, seconds
 
-    def accumulate(self, works: Sequence[tuple[Work, list[float]]], what: str, skip: int) -> dict[str, np.ndarray]:
-        """Running sums over the response tokens of all works, made by one worker."""
-        return self._settle(self._send(0, methodcaller("accumulate", works, what, skip)))
+    def accumulate(self, works: Sequence[tuple[Work, list[float]]], reading: Reading) -> dict[str, np.ndarray]:
+        """Running sums over all works, made by one worker."""
+        return self._settle(self._send(0, methodcaller("accumulate", works, reading)))
 
     def sleep(self) -> None:
         """Kill the workers; the next use of the pool starts others."""

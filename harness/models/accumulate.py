@@ -16,6 +16,8 @@ from harness.models.neurons import Hook, Site, hooked
 if TYPE_CHECKING:
     import torch
 
+    from harness.models.base import Encoded
+
 CHUNK = 1024
 """Tokens converted to float64 at a time: bounds the memory that summing needs."""
 
@@ -54,7 +56,7 @@ class Accumulator(ABC):
 class Moments(Accumulator):
     """Per neuron, over counted tokens: `mean`, `abs_mean`, `mean_square`, and `positive`, the share of activations above 0."""
 
-    name = "mlp_moments"
+    name = "moments"
 
     def __init__(self) -> None:
         self._sums = _Sums()
@@ -87,7 +89,7 @@ class Attribution(Accumulator):
     the neuron is held at its mean at these tokens. With them all that `Moments` gives.
     """
 
-    name = "mlp_attribution"
+    name = "attribution"
     needs_grad = True
 
     def __init__(self) -> None:
@@ -143,7 +145,10 @@ class Attribution(Accumulator):
 
 
 ACCUMULATORS: dict[str, type[Accumulator]] = {kind.name: kind for kind in (Moments, Attribution)}
-"""What a `Capture` request can ask of neurons, by name."""
+"""What a `Reading` can ask of neurons, by name."""
+
+SPANS: dict[str, Callable[[Encoded], int]] = {"response": lambda text: text.response_start, "text": lambda text: 0}
+"""Which tokens of a text count, by name: from which position on."""
 
 
 # --- one batch ------------------------------------------------------------------------------------

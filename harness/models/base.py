@@ -18,6 +18,7 @@ from harness.condition import NONE, Condition
 from harness.errors import InputError
 from harness.models.spec import ModelSpec
 from harness.preference import Unit, canonical_json, messages_json
+from harness.reading import Reading
 from harness.registry import Registry
 
 if TYPE_CHECKING:
@@ -131,10 +132,10 @@ class Adapter(ABC):
             f"{type(self).__name__} has no neurons to intervene on, so the condition {condition.name!r} does not apply to it"
         )
 
-    def accumulate(self, batch: Sequence[Tree], weights: Sequence[float], skip: int, into: Accumulator) -> None:
-        """Add a batch's response tokens to the running sums `into`; `weights` has one number a text, in order.
+    def accumulate(self, batch: Sequence[Tree], weights: Sequence[float], reading: Reading, into: Accumulator) -> None:
+        """Add a batch to the running sums `into`; `weights` has one number a text, in order.
 
-        The first `skip` positions of every text are left out. Raises InputError where the model has no neurons.
+        Raises InputError where the model has no neurons.
         """
         raise InputError(f"{type(self).__name__} has no neurons whose activations could be read")
 

@@ -14,6 +14,7 @@ from harness.engine.store import ScoreStore
 from harness.errors import InputError
 from harness.models.resolve import resolve
 from harness.models.spec import ModelSpec
+from harness.reading import Reading
 from harness.subject import Member, Subject
 from harness.task import Accumulate, Score
 from harness.testing.tiny import tiny_model
@@ -139,18 +140,18 @@ def reference(model, what):
 def test_the_mean_activation_of_every_neuron_over_the_responses(model, store, budget):
     engine = Engine(model, store, budget=budget)
     weights = [1.0] * len(UNITS)
-    found = engine.accumulate(UNITS, weights, "mlp_moments", SKIP)
+    found = engine.accumulate(UNITS, weights, Reading(skip=SKIP))
     assert found["mean"] == pytest.approx(reference(model, lambda a: a.mean(1)), abs=1e-6)
     assert found["positive"] == pytest.approx(reference(model, lambda a: (a > 0).mean(1)), abs=1e-9)
     assert found["tokens"] == reference(model, lambda a: np.array(a.shape[1]))
     assert found["units"] == len(UNITS)
-    again = Engine(store=store, **unloadable(model)).accumulate(UNITS[::-1], weights, "mlp_moments", SKIP)
+    again = Engine(store=store, **unloadable(model)).accumulate(UNITS[::-1], weights, Reading(skip=SKIP))
     assert all(np.array_equal(found[k], again[k]) for k in found)
 
 
 def test_attribution_foretells_what_a_small_push_towards_the_mean_does(model, store):
     weights = [1.0, -1.0, 0.5, 0.0, 2.0]
-    found = Engine(model, store).accumulate(UNITS, weights, "mlp_attribution", 0)
+    found = Engine(model, store).accumulate(UNITS, weights, Reading("attribution"))
     neuron, step = int(np.abs(found["attribution"][0]).argmax()), 3e-3
     mean = float(found["mean"][0, neuron])
     adapter, module = model.instance, down_projections(model.instance)[0]
@@ -180,7 +181,7 @@ def test_a_subject_answers_conditions_and_sums_for_each_member(model, store):
     spec = model.spec.model_copy(update={"direction": "lower_is_better"})
     turned = Member("helpful", 1, Engine(replace(model, spec=spec, name="local/turned"), store))
     subject = Subject("local/both", "family", (member, turned))
-    asked = (Score(UNITS, (ZERO, HELD)), Accumulate(UNITS, "mlp_attribution"))
+    asked = (Score(UNITS, (ZERO, HELD)), Accumulate(UNITS, Reading("attribution")))
     subject.ensure(asked)
     table = subject.answer(asked[0])
     assert table.groupby(["condition", "member"]).size().to_dict() == {
@@ -197,4 +198,4 @@ def test_requests_that_contradict_themselves_are_refused(store):
     with pytest.raises(InputError, match="one weight a unit"):
         Accumulate(UNITS, weights=(1.0,))
     with pytest.raises(InputError, match="no neurons"):
-        Engine(resolved(Counting()), store).accumulate(UNITS, [1.0] * len(UNITS), "mlp_moments", 0)
+        Engine(resolved(Counting()), store).accumulate(UNITS, [1.0] * len(UNITS), Reading())

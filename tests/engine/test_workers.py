@@ -26,6 +26,7 @@ from harness.engine.workers import IN_FLIGHT, RESTARTS, RayPool, here, pool_open
 from harness.errors import HarnessError, InputError
 from harness.models.resolve import resolve
 from harness.models.spec import ModelSpec
+from harness.reading import Reading
 from harness.score import score_file
 from harness.testing.tiny import tiny_model
 from tests.conftest import ROOT
@@ -80,7 +81,7 @@ def test_scores_captures_conditions_and_sums_are_those_of_the_local_engine(tmp_p
     found = []
     for engine in engines:
         engine.ensure(jobs)
-        sums = engine.accumulate(UNITS, [1.0] * len(UNITS), "mlp_moments", 2)
+        sums = engine.accumulate(UNITS, [1.0] * len(UNITS), Reading(skip=2))
         found.append([values(engine, jobs), np.stack([engine.captured(j) for j in jobs]), *map(sums.get, sorted(sums))])
     try:
         for local, remote in zip(*found, strict=True):

@@ -392,9 +392,9 @@ def test_a_layer_that_the_total_does_not_depend_on_has_no_effect() -> None:
 
 
 def test_moments_take_no_gradients() -> None:
-    with pytest.raises(NotImplementedError, match="mlp_moments needs no gradients"):
+    with pytest.raises(NotImplementedError, match="moments needs no gradients"):
         Moments().backward(torch.ones(()))
 
 
 def test_the_table_of_kinds() -> None:
-    assert {n: k.needs_grad for n, k in ACCUMULATORS.items()} == {"mlp_moments": False, "mlp_attribution": True}
+    assert {n: k.needs_grad for n, k in ACCUMULATORS.items()} == {"moments": False, "attribution": True}

@@ -24,6 +24,7 @@ from harness.models.loading import ALONE, TOGETHER, placement, places, weight_by
 from harness.models.resolve import resolve
 from harness.models.spec import ModelSpec
 from harness.models.tree import grow
+from harness.reading import Reading
 from tests.models.conftest import Tiny, unit
 
 GB = 10**9
@@ -149,8 +150,8 @@ def test_a_model_in_parts_scores_as_a_whole_one(
         assert np.abs(expected.captures["head_input"] - found.captures["head_input"]).max() < 1e-6
     for kind in (Moments, Attribution):
         sums, again = kind(), kind()
-        whole.accumulate([tree], [1.0, -0.5, 0.5], 0, sums)
-        parts.accumulate([tree], [1.0, -0.5, 0.5], 0, again)
+        whole.accumulate([tree], [1.0, -0.5, 0.5], Reading(), sums)
+        parts.accumulate([tree], [1.0, -0.5, 0.5], Reading(), again)
         for name, array in sums.result().items():
             np.testing.assert_allclose(again.result()[name], array, atol=1e-6)
 

@@ -27,6 +27,7 @@ from harness.models.spec import Heads, ModelSpec
 from harness.models.template import require_template
 from harness.models.tree import Tree, grow, single
 from harness.preference import Message, Unit
+from harness.reading import Reading
 
 if TYPE_CHECKING:
     import torch
@@ -146,8 +147,8 @@ class SequenceClassifier(Adapter):
         """Neurons held at fixed values in every forward pass while the context lives."""
         return ablated(self.sites, condition) if condition != NONE else nullcontext()
 
-    def accumulate(self, batch: Sequence[Tree], weights: Sequence[float], skip: int, into: Accumulator) -> None:
-        """Add the response tokens of a batch to running sums at the neurons; see `Adapter.accumulate`."""
+    def accumulate(self, batch: Sequence[Tree], weights: Sequence[float], reading: Reading, into: Accumulator) -> None:
+        """Add the tokens of a batch to running sums at the neurons; see `Adapter.accumulate`."""
         import torch
 
         self._require_separable(batch)
@@ -156,7 +157,7 @@ class SequenceClassifier(Adapter):
             for rows in self._groups(batch):
                 part = [batch[i] for i in rows]
                 total = np.concatenate([np.asarray(weights)[first[i] : first[i + 1]] for i in rows])
-                self._accumulate(part, self.layout.put(total.astype(np.float32)), skip, into)
+                self._accumulate(part, self.layout.put(total.astype(np.float32)), reading, into)
         except torch.OutOfMemoryError as error:
             raise BatchTooLargeError(str(error)) from error
 
@@ -235,14 +236,16 @@ class SequenceClassifier(Adapter):
         there = self.weight.device
         return states.float().to(there), logits.float().to(there)
 
-    def _accumulate(self, batch: Sequence[Tree], weights: torch.Tensor, skip: int, into: Accumulator) -> None:
+    def _accumulate(self, batch: Sequence[Tree], weights: torch.Tensor, reading: Reading, into: Accumulator) -> None:
         import torch
+
+        from harness.models.accumulate import SPANS
 
         longest = max(len(tree) for tree in batch)
         counts = np.zeros((len(batch), longest), np.float32)
         for row, tree in zip(counts, batch, strict=True):
             for text, path in zip(tree.texts, tree.paths, strict=True):
-                row[path[max(skip, text.response_start) :]] += 1
+                row[path[max(reading.skip, SPANS[reading.span](text)) :]] += 1
         with torch.set_grad_enabled(into.needs_grad), into.watching(self.sites, self.layout.put(counts)):
             states, _ = self._states(batch, last_layer=())
             if into.needs_grad:

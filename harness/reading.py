@@ -1,0 +1,27 @@
+"""What is read from a model's neurons in one streaming pass: plain data, and part of the key of the stored sums."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Which sums, at which neurons, over which tokens.
+
+    `what` is a name in `harness.models.accumulate.ACCUMULATORS`, `site` one in `harness.models.neurons.SITES`,
+    `span` one in `harness.models.accumulate.SPANS`; the first `skip` positions of every text are left out.
+    """
+
+    what: str = "moments"
+    site: str = "mlp"
+    span: str = "response"
+    skip: int = 0
+
+    @property
+    def key(self) -> str:
+        """What enters the key of stored sums."""
+        return f"{self.what}|{self.site}|{self.span}|{self.skip}"
+
+
+MOMENTS = Reading()
