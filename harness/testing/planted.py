@@ -6,23 +6,26 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit
 
 from harness import preference
+from harness.errors import InputError
 from harness.gather import Gathering, gather
 from harness.preference import Message, PreferenceItem, Unit, canonical_json, messages_json
 from harness.results.store import storable
 from harness.subject import Subject
 from harness.task import (
     TABLE_COLUMNS,
+    Accumulate,
     Attach,
     Capture,
     Captured,
     Compare,
+    Members,
     Metric,
     Request,
     Score,
@@ -39,7 +42,6 @@ Scorer = Callable[[Unit], float | None]
 Featurizer = Callable[[Unit], Sequence[float] | np.ndarray]
 """A planted representation: a unit's `head_input` row."""
 
-Members = tuple[tuple[str, int], ...]
 SINGLE: Members = (("model", 0),)
 
 
@@ -183,6 +185,25 @@ def _frame(rows: list[dict[str, object]]) -> ScoreTable:
 # --- the driver ---------------------------------------------------------------------------------
 
 
+class Answering(Protocol):
+    """What plays a subject: has members, answers requests as `harness.subject.Subject` does."""
+
+    @property
+    def members(self) -> Members:
+        """(member, seed) of every model."""
+
+    def ensure(self, requests: Sequence[Request]) -> None:
+        """Make ready to answer."""
+
+    def answer(self, request: Request) -> Any:
+        """The answer in the form `harness.task` documents."""
+
+
+def asked(members: Members, request: Score | Accumulate) -> Members:
+    """Those of `members` that a request is for: all of them where it names none."""
+    return tuple(m for m in members if not request.members or m in request.members)
+
+
 @dataclass(frozen=True)
 class PlantedSubject:
     """Answers requests from Python functions, in the form in which a subject's engines do.
@@ -204,7 +225,7 @@ class PlantedSubject:
         return _ANSWERS[type(request)](self, request)
 
     def _score(self, request: Score) -> ScoreTable:
-        how = (self.score, self.members, [c.name for c in request.conditions], request.replicate)
+        how = (self.score, asked(self.members, request), [c.name for c in request.conditions], request.replicate)
         return compare_table(pair_rows(request.units), *how) if self.compares else table(request.units, *how)
 
     def _compare(self, request: Compare) -> ScoreTable:
@@ -221,6 +242,12 @@ class PlantedSubject:
             for member, seed in self.members
         }
 
+    def _accumulate(self, request: Accumulate) -> dict[tuple[str, int], dict[str, np.ndarray]]:
+        raise InputError(
+            f"a task asked for {request.reading.what} of neurons, and a PlantedSubject is a function of the text without any; "
+            "answer it with harness.testing.planted_neurons.PlantedNeurons"
+        )
+
     def _attach(self, request: Attach) -> None:
         return None
 
@@ -229,6 +256,7 @@ _ANSWERS: dict[type, Callable[[PlantedSubject, Any], Any]] = {
     Score: PlantedSubject._score,
     Compare: PlantedSubject._compare,
     Capture: PlantedSubject._capture,
+    Accumulate: PlantedSubject._accumulate,
     Attach: PlantedSubject._attach,
 }
 
@@ -255,7 +283,7 @@ def drive(
 
 
 def gather_planted(
-    task: Task, data: Sequence[PreferenceItem], params: Any, subject: PlantedSubject
+    task: Task, data: Sequence[PreferenceItem], params: Any, subject: Answering
 ) -> tuple[ScoreTable, dict[str, np.ndarray]]:
     """The first half of `drive`: the task's requests answered by `subject`, as (score table, attached arrays)."""
     gathering = Gathering(task.steps(TaskData(tuple(data), subject.members), params))

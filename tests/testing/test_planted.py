@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from harness.errors import InputError
 from harness.outcomes import outcomes
 from harness.preference import side_names, units
 from harness.task import (
     KEY_COLUMNS,
     TABLE_COLUMNS,
+    Accumulate,
     Attach,
     Capture,
     Compare,
@@ -145,6 +147,20 @@ def test_outcomes_read_what_is_planted(score: planted.Scorer, credit: float, com
     found = outcomes(table)
     assert len(found) == 8
     assert (found["credit"] == credit).all()
+
+
+def test_only_the_named_members_are_scored():
+    made = tuple(units(planted.items(rng(), 2)))
+    for compares in (False, True):
+        subject = planted.PlantedSubject(planted.oracle, FAMILY, compares=compares)
+        table = subject.answer(Score(made, members=(("mixed", 1), ("helpful", 0))))
+        assert set(zip(table["member"], table["seed"], strict=True)) == {("mixed", 1), ("helpful", 0)}
+        assert len(subject.answer(Score(made)).groupby(["member", "seed"])) == 3
+
+
+def test_a_function_of_the_text_has_no_neurons():
+    with pytest.raises(InputError, match=r"moments of neurons.*PlantedNeurons"):
+        planted.PlantedSubject(planted.oracle).answer(Accumulate(tuple(units(planted.items(rng(), 1)))))
 
 
 def test_a_pair_with_an_unscored_reply_is_a_failed_row():
