@@ -20,7 +20,7 @@ class Ablation:
 
     `layers`, `neurons` (counted from 0, int32) and `values` (in units of the activation, float32) have one
     entry a neuron; any sequences are taken, and kept as read-only arrays. `site` is where in a layer the
-    neurons are, a name in `harness.models.neurons.SITES`. Raises InputError for unequal lengths, numbers
+    neurons are, a name in `harness.models.sites.SITES`. Raises InputError for unequal lengths, numbers
     that are no layer or neuron, a neuron named twice, or a value that is not finite in float32.
     """
 

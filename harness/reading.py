@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Reading:
     """Which sums, at which neurons, over which tokens.
 
-    `what` is a name in `harness.models.accumulate.ACCUMULATORS`, `site` one in `harness.models.neurons.SITES`,
+    `what` is a name in `harness.models.accumulate.ACCUMULATORS`, `site` one in `harness.models.sites.SITES`,
     `span` one in `harness.models.accumulate.SPANS`; the first `skip` positions of every text are left out.
     """
 

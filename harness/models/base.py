@@ -139,6 +139,10 @@ class Adapter(ABC):
         """
         raise InputError(f"{type(self).__name__} has no neurons whose activations could be read")
 
+    def heads(self, site: str) -> np.ndarray | None:
+        """How many attention heads share the neurons of every layer at this kind of site, (layers,); None where no heads do."""
+        return None
+
     @classmethod
     def raw_score(cls, spec: ModelSpec, outputs: np.ndarray) -> np.ndarray:
         """Score as the model said it, float32 (n,), from head outputs (n, heads): weighted sum, or the only head.

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,8 +21,9 @@ from harness.models.cost import measure
 from harness.models.encoding import TextEncoder
 from harness.models.last_layer import Pooled, behind_attention, is_causal, only_at
 from harness.models.loading import first_line, load_classifier, load_tokenizer
-from harness.models.neurons import Site, ablated, locate
+from harness.models.neurons import ablated
 from harness.models.pooling import pooling
+from harness.models.sites import Sites
 from harness.models.spec import Heads, ModelSpec
 from harness.models.template import require_template
 from harness.models.tree import Tree, grow, single
@@ -58,6 +59,7 @@ class SequenceClassifier(Adapter):
         tokenizer = load_tokenizer(resolved)
         self.encoder = TextEncoder(tokenizer, self.spec)
         self.model = load_classifier(resolved)
+        self.sites = Sites(self.model)
         config = self.model.config.get_text_config()
         self.pad = config.pad_token_id
         self.pool = pooling(self.spec.pooling, self.pad)
@@ -177,10 +179,10 @@ class SequenceClassifier(Adapter):
             "masks_padding": self.mixes,
         }
 
-    @cached_property
-    def sites(self) -> tuple[Site, ...]:
-        """The neurons of every layer; raises InputError where the model's structure does not show them."""
-        return locate(self.model)
+    def heads(self, site: str) -> np.ndarray | None:
+        """Attention heads of every layer at this kind of site, (layers,); None where its neurons are no heads'."""
+        heads = np.array([layer.heads for layer in self.sites[site]])
+        return heads if heads.any() else None
 
     # --- one padded batch -------------------------------------------------------------------------
 
@@ -246,7 +248,7 @@ class SequenceClassifier(Adapter):
         for row, tree in zip(counts, batch, strict=True):
             for text, path in zip(tree.texts, tree.paths, strict=True):
                 row[path[max(reading.skip, SPANS[reading.span](text)) :]] += 1
-        with torch.set_grad_enabled(into.needs_grad), into.watching(self.sites, self.layout.put(counts)):
+        with torch.set_grad_enabled(into.needs_grad), into.watching(self.sites[reading.site], self.layout.put(counts)):
             states, _ = self._states(batch, last_layer=())
             if into.needs_grad:
                 outputs = torch.nn.functional.linear(states, self.weight, self.bias)
