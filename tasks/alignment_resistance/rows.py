@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from harness.columns import Column, metric
 from harness.stats.estimate import Estimate
-from harness.task import Interval, Metric
-
-
-@dataclass(frozen=True)
-class Column:
-    """Unit of a column, and whether more is better, worse, or neither (None)."""
-
-    unit: str
-    higher_is_better: bool | None = None
-
+from harness.task import Metric
 
 COLUMNS: Mapping[str, Column] = {
     "resistance": Column("proportion", False),
@@ -52,23 +43,7 @@ def row(
     name: str, found: Estimate, dims: Mapping[str, str], *, p_holm: float | None = None, main: bool = False
 ) -> Metric:
     """The estimate as a metric row; a null value or a missing interval keeps its reason."""
-    column = COLUMNS[name]
-    ends = found.low is not None and found.high is not None
-    return Metric(
-        name=name,
-        value=found.value,
-        unit=column.unit,
-        dims=dict(dims),
-        reason=found.reason,
-        higher_is_better=column.higher_is_better,
-        n=found.n,
-        n_clusters=found.n_clusters or None,
-        se=found.se,
-        ci=Interval(float(found.low), float(found.high), found.level, found.method) if ends else None,  # type: ignore[arg-type]
-        p=found.p,
-        p_holm=p_holm,
-        main=main,
-    )
+    return metric(name, found, COLUMNS[name], dims, p_holm=p_holm, main=main)
 
 
 def plain(value: float | None, n: int, reason: str | None = None) -> Estimate:

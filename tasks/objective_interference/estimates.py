@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from harness.columns import Column, metric
 from harness.stats import bootstrap
 from harness.stats.accuracy import accuracy
 from harness.stats.estimate import Estimate, satterthwaite, student
 from harness.stats.linear import EXTREME, linear, paired
 from harness.stats.seeds import combine_seeds
-from harness.task import Interval, Metric
+from harness.task import Metric
 
 from .groups import GROUPS, Panel
 
@@ -196,22 +197,5 @@ def row(
     main: bool = False,
 ) -> Metric:
     """The metric row of an estimate; `pp` scales a fraction to percentage points."""
-    e = estimate.scaled(PP) if unit == "pp" else estimate
-    whole = e.value is not None and e.low is not None and e.high is not None
-    ci = Interval(float(e.low), float(e.high), e.level, e.method) if whole else None  # type: ignore[arg-type]
-    value = None if e.value is None else float(e.value)
-    reason = e.reason or ("undefined" if value is None else None)
-    return Metric(
-        name,
-        value,
-        unit,
-        dict(dims),
-        reason,
-        higher,
-        e.n,
-        e.n_clusters,
-        e.se,
-        ci,
-        e.p if value is not None else None,
-        main=main,
-    )
+    scaled = estimate.scaled(PP) if unit == "pp" else estimate
+    return metric(name, scaled, Column(unit, higher), dims, main=main)
