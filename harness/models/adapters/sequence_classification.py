@@ -243,11 +243,8 @@ class SequenceClassifier(Adapter):
 
         from harness.models.accumulate import SPANS
 
-        longest = max(len(tree) for tree in batch)
-        counts = np.zeros((len(batch), longest), np.float32)
-        for row, tree in zip(counts, batch, strict=True):
-            for text, path in zip(tree.texts, tree.paths, strict=True):
-                row[path[max(reading.skip, SPANS[reading.span](text)) :]] += 1
+        start = SPANS[reading.span]
+        counts = into.count(batch, lambda text: max(reading.skip, start(text)))
         with torch.set_grad_enabled(into.needs_grad), into.watching(self.sites[reading.site], self.layout.put(counts)):
             states, _ = self._states(batch, last_layer=())
             if into.needs_grad:
