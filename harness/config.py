@@ -26,6 +26,9 @@ from harness.task import TASKS, Task
 
 Model = str | Path | ModelSpec | Adapter
 
+PLAYED_BY = {"base": "backbone"}
+"""Members that are loaded with an adapter of their own, whatever their checkpoint is."""
+
 
 @dataclasses.dataclass(frozen=True)
 class LoadOptions:
@@ -69,22 +72,36 @@ def resolve_subject(
         hint = f"did you mean {near[0]}?" if near else f"members are {', '.join(MEMBERS)}."
         raise InputError(f"no member is called {unknown[0]!r}; {hint}")
     members = tuple(
-        Member(member, seed, open_engine(m, options, store, report))
+        Member(member, seed, open_engine(m, options, store, report, PLAYED_BY.get(member)))
         for member, some in models.items()
         for seed, m in enumerate(some)
     )
+    if not any(m.reads for m in members):
+        raise InputError(
+            f"{', '.join(m.resolved.name for m in members)}: no model here reads texts, so there is nothing to evaluate; "
+            "a base stands beside a reward model: add --role model=M"
+        )
     if model is not None:
         return Subject(members[0].resolved.name, "model", members)
     return Subject(_family_name(name, members), "family", members)
 
 
-def open_engine(model: Any, options: LoadOptions, store: ScoreStore, report: Callable[[Progress], None]) -> Engine:
+def open_engine(
+    model: Any,
+    options: LoadOptions,
+    store: ScoreStore,
+    report: Callable[[Progress], None],
+    adapter: str | None = None,
+) -> Engine:
     """The engine that scores with a model. Whoever opens it closes it: there may be workers."""
-    return Engine(resolve_model(model, options, store), store, report, open_pool=pool_opener(options.workers))
+    return Engine(resolve_model(model, options, store, adapter), store, report, open_pool=pool_opener(options.workers))
 
 
-def resolve_model(model: Any, options: LoadOptions, store: ScoreStore) -> Resolved:
-    """A model found but not loaded; an adapter object is taken as it is and never shares stored scores with another run."""
+def resolve_model(model: Any, options: LoadOptions, store: ScoreStore, adapter: str | None = None) -> Resolved:
+    """A model found but not loaded, with this registered adapter or the one its files ask for.
+
+    An adapter object is taken as it is and never shares stored scores with another run.
+    """
     from harness.models.resolve import resolve
 
     if isinstance(model, Adapter):
@@ -94,7 +111,7 @@ def resolve_model(model: Any, options: LoadOptions, store: ScoreStore) -> Resolv
         return Resolved(name, spec, type(model), f"local-{content[:12]}", content, instance=model)
     how = dataclasses.asdict(options)
     del how["workers"]  # where a model runs is no part of what it is
-    return resolve(model, **how, hash_file=store.file_sha256)
+    return resolve(model, **how, adapter=adapter, hash_file=store.file_sha256)
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -118,10 +135,11 @@ def _read_family(path: Path) -> tuple[str, dict[str, list[str]]]:
 
 
 def _family_name(name: str | None, members: Sequence[Member]) -> str:
-    """`org/name`: the members' shared organisation, and the given name or what their names begin with."""
-    orgs = {m.resolved.name.split("/")[0] for m in members}
+    """`org/name`: the shared organisation of the members that read texts, and the given name or what their names begin with."""
+    scoring = [m.resolved.name for m in members if m.reads]
+    orgs = {name.split("/")[0] for name in scoring}
     org = orgs.pop() if len(orgs) == 1 else "local"
-    names = [m.resolved.name.split("/")[-1] for m in members]
+    names = [name.split("/")[-1] for name in scoring]
     common = "".join(c[0] for c in takewhile(lambda c: len(set(c)) == 1, zip(*names, strict=False))).strip("-_. ")
     return f"{org}/{name or common or 'family'}"
 

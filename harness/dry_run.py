@@ -43,7 +43,7 @@ def dry_run(
             lines.append(f"  not applicable: {reason}")
         lines += [f"  missing: {name}" for name in planned.suite.missing]
     sample = [units[u] for u in sorted(units)][:: max(1, len(units) // SAMPLE)][:SAMPLE]
-    for member in subject.members:
+    for member in (m for m in subject.members if m.reads):
         lines.append(
             f"{member.member}/{member.seed} {member.resolved.name}: {_expect(member.engine, sample, len(units))}"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 
 from harness.condition import NONE, Condition
 from harness.engine.engine import Engine, Job, compare_jobs
+from harness.errors import InputError
 from harness.models.base import Resolved
 from harness.preference import Unit
 from harness.task import (
@@ -47,6 +49,11 @@ class Member:
         """What the model can do."""
         return self.resolved.adapter.capabilities
 
+    @property
+    def reads(self) -> bool:
+        """Whether it reads texts of its own; a base without a head only goes along with a member that does."""
+        return bool(self.capabilities & {"scores", "compares"})
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -57,8 +64,8 @@ class Subject:
     members: tuple[Member, ...]
 
     def lacks(self, needs: Iterable[str]) -> str | None:
-        """Why a task with these needs does not apply, or None. A need `a|b` is met by either."""
-        for member in self.members:
+        """Why a task with these needs does not apply, or None. A need `a|b` is met by either; of what reads no text nothing is needed."""
+        for member in filter(attrgetter("reads"), self.members):
             for need in sorted(needs):
                 if not member.capabilities & set(need.split("|")):
                     have = ", ".join(sorted(member.capabilities)) or "nothing"
@@ -72,22 +79,43 @@ class Subject:
             member.engine.ensure(job for request in asked for job in _jobs(member, request))
             for request in asked:
                 if isinstance(request, Accumulate):
-                    _accumulated(member, request)
+                    self._accumulated(member, request)
 
     def answer(self, request: Request) -> Any:
         """The answer to an ensured request, in the form `harness.task` documents."""
         if isinstance(request, Attach):
             return None
         if isinstance(request, Capture):
-            return _captured(self.members, request)
+            return _captured(self.asked(request), request)
         if isinstance(request, Accumulate):
-            return {(m.member, m.seed): _accumulated(m, request) for m in self.asked(request)}
+            return {(m.member, m.seed): self._accumulated(m, request) for m in self.asked(request)}
         return pd.concat([_rows(member, request) for member in self.asked(request)], ignore_index=True)
 
     def asked(self, request: Request) -> tuple[Member, ...]:
-        """The members that a request is for."""
-        named = getattr(request, "members", ())
-        return tuple(m for m in self.members if not named or (m.member, m.seed) in named)
+        """The members that a request is for: of those that read texts the named ones, and not the one they are compared with."""
+        named, against = getattr(request, "members", ()), getattr(request, "against", "")
+        return tuple(
+            m for m in self.members if m.reads and m.member != against and (not named or (m.member, m.seed) in named)
+        )
+
+    def against(self, member: Member, name: str) -> Member:
+        """The member `name` that `member` is compared with: of the same seed, or the first where there are not as many seeds of both.
+
+        Raises InputError where there is none.
+        """
+        mine, others = ([m for m in self.members if m.member == part] for part in (member.member, name))
+        if not others:
+            raise InputError(
+                f"{self.name} has no member {name!r} to compare {member.member} with; add --role {name}=PATH, the model it was trained from"
+            )
+        return next((m for m in others if len(others) == len(mine) and m.seed == member.seed), others[0])
+
+    def _accumulated(self, member: Member, request: Accumulate) -> dict[str, np.ndarray]:
+        """The request's sums for one member, from the store where they were made before; gradients are of the oriented score."""
+        sign = -1.0 if member.resolved.spec.direction == "lower_is_better" else 1.0
+        weights = request.weights or (1 / len(request.units),) * len(request.units)
+        against = self.against(member, request.against).resolved if request.against else None
+        return member.engine.accumulate(request.units, [sign * w for w in weights], request.reading, against)
 
 
 def _captures(member: Member, what: str) -> bool:
@@ -114,13 +142,6 @@ def _compare_jobs(member: Member, pair: Compare, condition: Condition, replicate
         return Job(pair.a, None, condition, replicate), Job(pair.b, None, condition, replicate)
     first, second = compare_jobs(pair)
     return Job(first.unit, first.against, condition, replicate), Job(second.unit, second.against, condition, replicate)
-
-
-def _accumulated(member: Member, request: Accumulate) -> dict[str, np.ndarray]:
-    """The request's sums for one member, from the store where they were made before; gradients are of the oriented score."""
-    sign = -1.0 if member.resolved.spec.direction == "lower_is_better" else 1.0
-    weights = request.weights or (1 / len(request.units),) * len(request.units)
-    return member.engine.accumulate(request.units, [sign * w for w in weights], request.reading)
 
 
 def _captured(members: Sequence[Member], request: Capture) -> dict[tuple[str, int], Captured]:

@@ -79,7 +79,7 @@ class Accumulate:
 
     The reading's `what` is `moments` (mean, abs_mean, mean_square, positive: (layers, neurons), and tokens) or
     `attribution` (these, and by how much sum_u weights[u] x score_u would fall, to first order, if a neuron
-    were replaced by its mean). Scores are oriented so that higher is better. `units` counts the texts that could
+    were replaced by its mean), or `change` (by how much a neuron differs from the same neuron of `against`). Scores are oriented so that higher is better. `units` counts the texts that could
     be encoded.
     """
 
@@ -89,8 +89,15 @@ class Accumulate:
     """One a unit; empty: 1/n each."""
     members: Members = ()
     """(member, seed) of those that are asked; empty: all."""
+    against: str = ""
+    """The member whose activations at the same tokens a `change` is a difference to: of the same seed, or its first."""
 
     def __post_init__(self) -> None:
+        if (self.reading.what == "change") != bool(self.against):
+            raise InputError(
+                f"a reading of {self.reading.what!r} against {self.against or 'no member'!r}: 'change' needs a member to "
+                "compare with, such as against='base', and no other reading has one"
+            )
         if len(self.weights) not in (0, len(self.units)):
             raise InputError(
                 f"{len(self.units)} units and {len(self.weights)} weights; give one weight a unit, or none"

@@ -167,18 +167,22 @@ class Engine:
             return None
         return self._captures.get((self._score_key(request, job), job.capture))
 
-    def accumulate(self, units: Sequence[Unit], weights: Sequence[float], reading: Reading) -> dict[str, np.ndarray]:
+    def accumulate(
+        self, units: Sequence[Unit], weights: Sequence[float], reading: Reading, against: Resolved | None = None
+    ) -> dict[str, np.ndarray]:
         """Running sums of what `reading` names over the units; `weights` are theirs in the total whose gradient an attribution takes.
         A unit that cannot be encoded is left out, and `units` counts the
-        others. Stored by the set of texts and weights, in whatever order they come.
+        others. A reading of `change` is a difference to the model `against`, at the ids this one makes of the units.
+        Stored by the models and the set of texts and weights, in whatever order they come.
         """
         keys = [self._job_key(Job(unit)) for unit in units]
         parts = sorted(zip(keys, map(float, weights), strict=True))
-        name = f"{self.resolved.fingerprint}|{reading.key}|".encode()
+        models = "|".join(m.fingerprint for m in (self.resolved, against) if m is not None)
+        name = f"{models}|{reading.key}|".encode()
         key = hashlib.sha256(name + b"".join(k + w.hex().encode() for k, w in parts)).digest()
         found = self.store.aggregate(key)
         if found is None:
-            found = self._accumulate(units, weights, reading)
+            found = self._accumulate(units, weights, reading, against)
             self.store.put_aggregate(self.resolved.fingerprint, key, found)
         return found
 
@@ -346,7 +350,9 @@ class Engine:
         self.store.put_scores(self.resolved.fingerprint, scores)
         self._scores.update(scores)
 
-    def _accumulate(self, units: Sequence[Unit], weights: Sequence[float], reading: Reading) -> dict[str, np.ndarray]:
+    def _accumulate(
+        self, units: Sequence[Unit], weights: Sequence[float], reading: Reading, against: Resolved | None
+    ) -> dict[str, np.ndarray]:
         traits = self.pool.traits
         encoded = self.pool.encode([(unit, None) for unit in units])
         kept = [(e, w) for e, w in zip(encoded, weights, strict=True) if isinstance(e, Encoded)]
@@ -354,7 +360,7 @@ class Engine:
         batches = plan([text for text, _ in kept], self.budget or traits.cost.budget, traits.cost, traits.shares)
         works = [Work(tuple(batch)) for batch in batches]
         began = time.perf_counter()
-        found = self.pool.accumulate([(work, [of[id(t)] for t in work.texts]) for work in works], reading)
+        found = self.pool.accumulate([(work, [of[id(t)] for t in work.texts]) for work in works], reading, against)
         self.timing.forward += time.perf_counter() - began
         return found | {"units": np.array(float(len(kept)))}
 

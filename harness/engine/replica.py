@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -48,8 +49,10 @@ class Pool(Protocol):
     def map(self, works: Iterable[Work]) -> Iterator[tuple[Work, Forwarded, float]]:
         """Every work with its answer and the seconds its forward pass took, in the order they are done."""
 
-    def accumulate(self, works: Sequence[tuple[Work, list[float]]], reading: Reading) -> dict[str, np.ndarray]:
-        """Running sums over all works, whose texts have these weights."""
+    def accumulate(
+        self, works: Sequence[tuple[Work, list[float]]], reading: Reading, against: Resolved | None = None
+    ) -> dict[str, np.ndarray]:
+        """Running sums over all works, whose texts have these weights; of a difference to `against` where that is given."""
 
     def close(self) -> None:
         """Let go of what the pool holds."""
@@ -61,6 +64,7 @@ class Replica:
     def __init__(self, adapter: Adapter) -> None:
         self.adapter = adapter
         self.traits = Traits(adapter.cost, adapter.shares, adapter.describe())
+        self._others: dict[str, Adapter] = {}
 
     @classmethod
     def load(cls, resolved: Resolved) -> Replica:
@@ -85,7 +89,9 @@ class Replica:
         for work in works:
             yield work, *self.answer(work)
 
-    def accumulate(self, works: Sequence[tuple[Work, list[float]]], reading: Reading) -> dict[str, np.ndarray]:
+    def accumulate(
+        self, works: Sequence[tuple[Work, list[float]]], reading: Reading, against: Resolved | None = None
+    ) -> dict[str, np.ndarray]:
         """Running sums over all works; a work too large for the device's memory is halved."""
         from harness.models.accumulate import ACCUMULATORS
 
@@ -94,14 +100,26 @@ class Replica:
             work, weights = queue.pop()
             trial: Any = copy.deepcopy(sums)  # what a failed pass has added must not count
             try:
-                self.adapter.accumulate(work.batch, weights, reading, trial)
+                with self._beside(against, reading, trial):
+                    self.adapter.accumulate(work.batch, weights, reading, trial)
             except BatchTooLargeError:
                 first, second = work.halves()
                 n = len(first.texts)
                 queue += [(second, weights[n:]), (first, weights[:n])]
                 continue
             sums = trial
-        return sums.result()
+        heads = self.adapter.heads(reading.site)
+        return sums.result() | ({} if heads is None else {"heads": heads})
+
+    def _beside(self, against: Resolved | None, reading: Reading, into: Any) -> AbstractContextManager[None]:
+        """Every forward pass made by `against`, too, which is loaded once; nothing where there is no such model."""
+        from harness.models.change import beside
+
+        if against is None:
+            return nullcontext()
+        if against.fingerprint not in self._others:
+            self._others[against.fingerprint] = against.load()
+        return beside(self._others[against.fingerprint], self.adapter, reading.site, into)
 
     def close(self) -> None:
         """Nothing to let go: whoever loaded the model owns it."""

@@ -79,6 +79,10 @@ def here(resolved: Resolved) -> Resolved:
     return replace(resolved, device=resolved.backend)
 
 
+def _accumulate(replica: Replica, works: Any, reading: Reading, against: Resolved | None) -> dict[str, np.ndarray]:
+    return replica.accumulate(works, reading, None if against is None else here(against))
+
+
 @dataclass(eq=False)
 class Seat:
     """A place, the actor that has it, and how many have taken it since anything was finished there."""
@@ -156,9 +160,12 @@ class RayPool:
             else:
                 yield work, found, seconds
 
-    def accumulate(self, works: Sequence[tuple[Work, list[float]]], reading: Reading) -> dict[str, np.ndarray]:
-        """Running sums over all works, made by one worker."""
-        return self._settle(self._send(0, methodcaller("accumulate", works, reading)))
+    def accumulate(
+        self, works: Sequence[tuple[Work, list[float]]], reading: Reading, against: Resolved | None = None
+    ) -> dict[str, np.ndarray]:
+        """Running sums over all works, made by one worker, which loads `against` beside its own model."""
+        task = partial(_accumulate, works=works, reading=reading, against=against)
+        return self._settle(self._send(0, task))
 
     def sleep(self) -> None:
         """Kill the workers; the next use of the pool starts others."""

@@ -19,6 +19,8 @@ TOGETHER = 0.95
 ONE_DEVICE = frozenset({"flex_attention"})
 """Attention implementations that cannot run in a model that lies on several GPUs."""
 
+SAVE_THE_HEAD = "Use the checkpoint that was saved with its reward head, or an adapter of its kind"
+
 
 def load_tokenizer(resolved: Resolved) -> Any:
     """The model's tokenizer; raises InputError where its files are absent or broken."""
@@ -37,6 +39,31 @@ def load_classifier(resolved: Resolved) -> Any:
     where the files cannot be read, where the attention implementation does not exist for it, or where the
     GPUs cannot hold it.
     """
+    model, info = _load(resolved)
+    _require_whole(resolved.name, info)
+    return model
+
+
+def load_backbone(resolved: Resolved) -> Any:
+    """The same, of a checkpoint that need have no head: the one it gets here is random, and nobody may read its scores.
+
+    Raises what `load_classifier` raises, but not for what lies behind the last layer.
+    """
+    from transformers.utils import logging
+
+    told = logging.get_verbosity()
+    logging.set_verbosity_error()  # transformers would advise to train the head
+    try:
+        model, info = _load(resolved)
+    finally:
+        logging.set_verbosity(told)
+    inside = {name: [key for key in found if _is_inside(model, key)] for name, found in info.items()}
+    _require_whole(resolved.name, inside, "activations", "Use a checkpoint of the whole transformer")
+    return model
+
+
+def _load(resolved: Resolved) -> tuple[Any, dict[str, Any]]:
+    """The sequence classifier, and transformers' account of which tensors came from the checkpoint."""
     import torch
     from transformers import AutoModelForSequenceClassification
     from transformers.utils import logging
@@ -61,13 +88,12 @@ def load_classifier(resolved: Resolved) -> Any:
     finally:
         if bar:
             logging.enable_progress_bar()
-    _require_whole(resolved.name, info)
     _require_resident(resolved, model)
     model = model.eval().requires_grad_(False)
     # Nothing is generated: keys and values of all layers would only be copied, and held until the pass is over.
     model.config.get_text_config().use_cache = False
     assert model.dtype == getattr(torch, spec.dtype), f"asked for {spec.dtype}, loaded {model.dtype}"
-    return model
+    return model, info
 
 
 def places(resolved: Resolved) -> dict[str, Any]:
@@ -135,7 +161,7 @@ def _require_resident(resolved: Resolved, model: Any) -> None:
         )
 
 
-def _require_whole(name: str, info: dict[str, Any]) -> None:
+def _require_whole(name: str, info: dict[str, Any], numbers: str = "scores", cure: str = SAVE_THE_HEAD) -> None:
     """Every tensor of the model must come from the checkpoint: what does not would be random."""
     missing = sorted(info["missing_keys"])
     odd = sorted(str(k[0] if isinstance(k, tuple) else k) for k in info["mismatched_keys"])
@@ -144,10 +170,13 @@ def _require_whole(name: str, info: dict[str, Any]) -> None:
     unused = sorted(info["unexpected_keys"])
     found = f"{', '.join(missing[:3])} missing" if missing else f"{', '.join(odd[:3])} of another shape"
     hint = f"; unused in the checkpoint: {', '.join(unused[:3])}" if unused else ""
-    raise InputError(
-        f"{name}: {found}, so scores would come from random weights{hint}. "
-        "Use the checkpoint that was saved with its reward head, or an adapter of its kind"
-    )
+    raise InputError(f"{name}: {found}, so {numbers} would come from random weights{hint}. {cure}")
+
+
+def _is_inside(model: Any, key: Any) -> bool:
+    """Whether a tensor, as the account of loading lists it, is part of what comes before the head and the pooler."""
+    name = key[0] if isinstance(key, tuple) else key
+    return name.startswith(f"{model.base_model_prefix}.") and "pooler" not in name.split(".")
 
 
 def first_line(error: Exception) -> str:

@@ -31,7 +31,7 @@ def resolve(
     *,
     revision: str | None = None,
     spec: Path | None = None,
-    adapter: type[Adapter] | None = None,
+    adapter: type[Adapter] | str | None = None,
     device: str = "cpu",
     dtype: str = "auto",
     max_length: int | None = None,
@@ -42,8 +42,8 @@ def resolve(
     """Find a model: a folder, a Hub id, `null/NAME`, `scores:FILE`, or the source a `ModelSpec` names.
 
     How to score comes from the first of: a `ModelSpec` or the file `spec`; `reward_model.yaml` beside
-    the weights; the model's own config. `revision`, `adapter` (a class, which need not be registered),
-    `dtype` and `max_length` given here beat the spec. `device` is `cpu`, `cuda`, `cuda:N` or `auto`;
+    the weights; the model's own config. `revision`, `adapter` (a registered name, or a class, which need not
+    be registered), `dtype` and `max_length` given here beat the spec. `device` is `cpu`, `cuda`, `cuda:N` or `auto`;
     `hash_file` gives a file's sha256 (pass a memoised one). Reads configs and the headers of weights;
     imports torch only to see whether there is a GPU for `auto`. Raises InputError with the cure where
     nothing is found or where what is found cannot score.
@@ -51,15 +51,15 @@ def resolve(
     source = model.model if isinstance(model, ModelSpec) else str(model)
     for scheme, find in SCHEMES.items():
         if source.startswith(scheme):
+            _require_free(source, adapter)
             return find(source.removeprefix(scheme), hash_file)
     given = model if isinstance(model, ModelSpec) else ModelSpec.read(spec) if spec is not None else None
     files = _find_files(source, revision, given, trust_remote_code, allow_pickle)
     config = files.config()
     given = given or _own_spec(files, source)
     _require_packages(given)
-    unregistered = adapter.__qualname__ if adapter else None
-    name = unregistered or given.adapter or sniff.adapter_name(config, source, ADAPTERS.names())
-    kind = adapter or ADAPTERS.get(name)
+    chosen = adapter or given.adapter or sniff.adapter_name(config, source, ADAPTERS.names())
+    name, kind = (chosen, ADAPTERS.get(chosen)) if isinstance(chosen, str) else (chosen.__qualname__, chosen)
     tensors = _tensors(files)
     device = pick_device(device)
     decided = {
@@ -100,6 +100,13 @@ def pick_device(device: str) -> str:
     if int(device.partition(":")[2] or 0) >= n:
         raise InputError(f"--device {device}: torch sees {n} CUDA devices; use --device cpu or install torch with CUDA")
     return device
+
+
+def _require_free(source: str, adapter: type[Adapter] | str | None) -> None:
+    if isinstance(adapter, str):
+        raise InputError(
+            f"{source} is no transformer and cannot be loaded as {adapter}; expected an existing folder or a Hub id such as org/name"
+        )
 
 
 def _find_files(

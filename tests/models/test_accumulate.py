@@ -14,13 +14,16 @@ from transformers import AutoModelForSequenceClassification
 
 from harness.condition import Ablation, Condition
 from harness.errors import HarnessError
-from harness.models.accumulate import ACCUMULATORS, CHUNK, Accumulator, Attribution, Moments
-from harness.models.neurons import Site, ablated, locate
+from harness.models.accumulate import ACCUMULATORS, Accumulator, Attribution, Moments
+from harness.models.neurons import ablated
+from harness.models.sites import Site, Sites, locate
+from harness.models.tally import CHUNK
 
 Load = Callable[[str], Any]
 Arrays = dict[str, np.ndarray]
 
 SIX = ("llama", "gpt2", "bert", "gpt-neox", "opt", "qwen3")
+KINDS = (Moments, Attribution)
 MOMENTS = ("mean", "abs_mean", "mean_square", "positive")
 TOTAL = torch.tensor([1.0, -1.0, 0.5, 2.0], dtype=torch.float64)
 """What each text's score counts in the total."""
@@ -169,7 +172,7 @@ def test_gradients_are_finite_differences(load: Load, family: str) -> None:
             assert found[name][layer, neuron] == pytest.approx(difference, rel=1e-5, abs=1e-8)
 
 
-@pytest.mark.parametrize("kind", ACCUMULATORS.values())
+@pytest.mark.parametrize("kind", KINDS)
 def test_batches_add_up(load: Load, kind: type[Accumulator]) -> None:
     model, texts = load("qwen3"), ids()
     parts = kind()
@@ -182,7 +185,7 @@ def test_batches_add_up(load: Load, kind: type[Accumulator]) -> None:
 
 
 @pytest.mark.parametrize("family", ["bert", "llama"])
-@pytest.mark.parametrize("kind", ACCUMULATORS.values())
+@pytest.mark.parametrize("kind", KINDS)
 def test_padding_changes_nothing(load: Load, kind: type[Accumulator], family: str) -> None:
     model, texts = load(family), ids(tokens=6)
     weights = torch.nn.functional.pad(WEIGHTS, (0, 2))
@@ -193,7 +196,7 @@ def test_padding_changes_nothing(load: Load, kind: type[Accumulator], family: st
     assert_same(found, alone)
 
 
-@pytest.mark.parametrize("kind", ACCUMULATORS.values())
+@pytest.mark.parametrize("kind", KINDS)
 def test_half_precision_is_summed_in_float64(tiny: Any, kind: type[Accumulator]) -> None:
     model = AutoModelForSequenceClassification.from_pretrained(tiny("llama"), dtype=torch.bfloat16).eval()
     stored: list[np.ndarray] = []
@@ -210,11 +213,11 @@ def test_parameters_that_want_gradients_change_nothing_and_get_none(tiny: Any, l
     assert all(p.grad is None for p in model.parameters())
 
 
-@pytest.mark.parametrize("kind", ACCUMULATORS.values())
+@pytest.mark.parametrize("kind", KINDS)
 def test_sees_what_is_held(load: Load, kind: type[Accumulator]) -> None:
     model = load("opt")
     held = Condition("held", (Ablation([0, 1], [3, 4], [0.5, -2]),))  # type: ignore[arg-type]
-    with ablated(locate(model), held):
+    with ablated(Sites(model), held):
         found = measured(kind, model, ids(), WEIGHTS)
     assert found["mean"][0, 3] == pytest.approx(0.5)
     assert found["mean"][1, 4] == pytest.approx(-2)
@@ -253,13 +256,13 @@ def test_by_hand() -> None:
     assert found["positive"].tolist() == [[1 / 3, 0]]
 
 
-@pytest.mark.parametrize("kind", ACCUMULATORS.values())
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_does_not_count_may_be_anything(kind: type[Accumulator]) -> None:
     x = torch.tensor([[[1.0, 2], [torch.nan, torch.inf]]])
     assert passed(kind, [[1, 0]], x)["mean"].tolist() == [[1, 2]]
 
 
-@pytest.mark.parametrize("kind", ACCUMULATORS.values())
+@pytest.mark.parametrize("kind", KINDS)
 def test_layers_of_different_width(kind: type[Accumulator]) -> None:
     found = passed(kind, [[1, 1]], torch.full((1, 2, 3), 2.0), torch.full((1, 2, 1), 5.0))
     assert found["tokens"].shape == ()
@@ -269,14 +272,14 @@ def test_layers_of_different_width(kind: type[Accumulator]) -> None:
     assert found["mean"][1, 0] == 5
 
 
-@pytest.mark.parametrize("kind", ACCUMULATORS.values())
+@pytest.mark.parametrize("kind", KINDS)
 def test_rows_and_tokens_may_be_one_dimension(kind: type[Accumulator]) -> None:
     x, weights = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0)), [[1, 0, 2], [0, 1, 1]]
     shaped, flat = passed(kind, weights, x), passed(kind, weights, x.reshape(6, 4))
     assert all(np.array_equal(shaped[k], flat[k]) for k in MOMENTS)
 
 
-@pytest.mark.parametrize("kind", ACCUMULATORS.values())
+@pytest.mark.parametrize("kind", KINDS)
 def test_more_tokens_than_are_summed_at_a_time(kind: type[Accumulator]) -> None:
     x = torch.randn(3, CHUNK, 2, generator=torch.Generator().manual_seed(0))
     weights = np.random.default_rng(0).integers(0, 3, (3, CHUNK))
@@ -293,7 +296,7 @@ def test_the_input_is_left_as_it_was() -> None:
 # --- what cannot be -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ACCUMULATORS.values())
+@pytest.mark.parametrize("kind", KINDS)
 def test_no_token_counted(kind: type[Accumulator]) -> None:
     with pytest.raises(HarnessError, match="no token was counted"):
         kind().result()
@@ -301,21 +304,21 @@ def test_no_token_counted(kind: type[Accumulator]) -> None:
         passed(kind, [[0, 0]], torch.ones(1, 2, 3))
 
 
-@pytest.mark.parametrize("kind", ACCUMULATORS.values())
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 def test_sums_that_are_not_finite(kind: type[Accumulator], bad: float) -> None:
     with pytest.raises(HarnessError, match=r"layer 1 are not finite.*float32"):
         passed(kind, [[1, 1]], torch.ones(1, 2, 3), torch.tensor([[[1, 1], [1, bad]]]))
 
 
-@pytest.mark.parametrize("kind", ACCUMULATORS.values())
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", [(2, 3, 4), (5, 4), (1, 6, 4)])
 def test_an_input_that_is_not_these_tokens(kind: type[Accumulator], shape: tuple[int, ...]) -> None:
     with pytest.raises(HarnessError, match=r"layers.0 sees an input of shape .*, not \(3, 2\) tokens of width 4"):
         passed(kind, [[1, 1], [1, 1], [1, 1]], torch.ones(shape))
 
 
-@pytest.mark.parametrize("kind", ACCUMULATORS.values())
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("times", [0, 2])
 def test_a_layer_that_does_not_run_once(kind: type[Accumulator], times: int) -> None:
     sites = layers(3, 3)
@@ -329,7 +332,7 @@ def test_a_layer_that_does_not_run_once(kind: type[Accumulator], times: int) -> 
         run()
 
 
-@pytest.mark.parametrize("kind", ACCUMULATORS.values())
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_pass_that_fails_leaves_no_trace(kind: type[Accumulator]) -> None:
     sites, into = layers(3, 3), kind()
 
@@ -397,4 +400,9 @@ def test_moments_take_no_gradients() -> None:
 
 
 def test_the_table_of_kinds() -> None:
-    assert {n: k.needs_grad for n, k in ACCUMULATORS.items()} == {"moments": False, "attribution": True}
+    assert {n: k.needs_grad for n, k in ACCUMULATORS.items()} == {
+        "moments": False,
+        "attribution": True,
+        "change": False,
+        "sample": False,
+    }
