@@ -9,6 +9,7 @@ def test_importing_statistics_imports_neither_torch_nor_transformers() -> None:
         "accuracy",
         "bootstrap",
         "calibration",
+        "controls",
         "estimate",
         "linear",
         "multiplicity",
