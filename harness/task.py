@@ -77,10 +77,11 @@ class Capture:
 class Accumulate:
     """Running aggregates of every neuron over the units' tokens. Answer: named arrays by (member, seed).
 
-    The reading's `what` is `moments` (mean, abs_mean, mean_square, positive: (layers, neurons), and tokens) or
+    The reading's `what` is `moments` (mean, abs_mean, mean_square, positive: (layers, neurons), and tokens),
     `attribution` (these, and by how much sum_u weights[u] x score_u would fall, to first order, if a neuron
-    were replaced by its mean), or `change` (by how much a neuron differs from the same neuron of `against`). Scores are oriented so that higher is better. `units` counts the texts that could
-    be encoded.
+    were replaced by its mean), or `change` (tokens, and mean_square (layers, neurons) of the difference to the
+    same neuron of `against`, or at attention heads norm (layers, heads), the mean length of a head's difference).
+    Scores are oriented so that higher is better. `units` counts the texts that could be encoded.
     """
 
     units: tuple[Unit, ...]
@@ -94,9 +95,10 @@ class Accumulate:
 
     def __post_init__(self) -> None:
         if (self.reading.what == "change") != bool(self.against):
+            found = f"against {self.against!r}" if self.against else "against no member"
             raise InputError(
-                f"a reading of {self.reading.what!r} against {self.against or 'no member'!r}: 'change' needs a member to "
-                "compare with, such as against='base', and no other reading has one"
+                f"a reading of {self.reading.what!r} {found}: 'change' needs a member to compare with, such as "
+                "against='base', and no other reading has one"
             )
         if len(self.weights) not in (0, len(self.units)):
             raise InputError(

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from harness.engine.engine import Engine
 from harness.engine.store import ScoreStore
+from harness.errors import InputError
 from harness.outcomes import outcomes
+from harness.reading import Reading
 from harness.subject import Member, Subject
-from harness.task import KEY_COLUMNS, TABLE_COLUMNS, Attach, Capture, Compare, Score
+from harness.task import KEY_COLUMNS, TABLE_COLUMNS, Accumulate, Attach, Capture, Compare, Score
 from tests.engine.fakes import Counting, Longer, resolved, unit
 
 UNITS = (unit("good answer", side="chosen"), unit("bad", side="rejected"))
@@ -105,3 +108,76 @@ def test_attach_asks_no_model(subject):
     adapter = Counting()
     assert ask(subject(adapter), Attach()) is None
     assert adapter.batches == []
+
+
+# --- a base, which reads nothing ----------------------------------------------------------------------
+
+
+class Headless(Counting):
+    capabilities = frozenset({"neurons"})
+
+
+@pytest.fixture
+def with_base(subject):
+    """A model of two seeds and as many bases as asked for, whose every use of the base's engine is an error."""
+
+    def make(bases: int, role: str = "base"):
+        two = subject(Counting(), Counting())
+        store = two.members[0].engine.store
+        engines = [Engine(resolved(Headless(), f"local/b{i}"), store, open_pool=refuse) for i in range(bases)]
+        return Subject("local/m", "family", (*two.members, *(Member(role, i, e) for i, e in enumerate(engines))))
+
+    return make
+
+
+def refuse(_):
+    raise AssertionError("a base reads nothing")
+
+
+def test_a_base_is_asked_for_no_score_and_stands_in_no_table(with_base, subject):
+    requests = (Score(UNITS), Compare("item", *UNITS), Capture(UNITS))
+    for request in requests:
+        plain, based = ask(subject(Counting(), Counting()), request), ask(with_base(1), request)
+        if isinstance(request, Capture):
+            assert set(plain) == set(based)
+        else:
+            pd.testing.assert_frame_equal(plain, based)
+
+
+def test_a_need_is_nothing_a_base_must_meet(with_base):
+    for needs in ({"scores"}, {"scores", "hidden_states"}, {"scores|compares"}):
+        assert with_base(1).lacks(needs) is None
+    assert "the task needs objectives" in with_base(1).lacks({"objectives"})
+
+
+@pytest.mark.parametrize(("bases", "expected"), [(1, [0, 0]), (2, [0, 1]), (3, [0, 0])])
+def test_a_member_is_compared_with_the_base_of_its_seed_or_the_first(with_base, monkeypatch, bases, expected):
+    asked = []
+
+    def record(engine, units, weights, reading, against):
+        asked.append((engine.resolved.name, against.name))
+        return {"tokens": np.array(1.0)}
+
+    monkeypatch.setattr(Engine, "accumulate", record)
+    family = with_base(bases)
+    request = Accumulate(UNITS, Reading("change"), against="base")
+    found = family.answer(request)
+    assert list(found) == [("model", 0), ("model", 1)]
+    assert asked == [(f"local/m{i}", f"local/b{e}") for i, e in enumerate(expected)]
+    asked.clear()
+    family.ensure([Accumulate(UNITS, Reading("change"), members=(("model", 1), ("base", 0)), against="base")])
+    assert asked == [("local/m1", f"local/b{expected[1]}")]
+
+
+def test_a_member_is_not_compared_with_itself(with_base, monkeypatch):
+    monkeypatch.setattr(Engine, "accumulate", lambda engine, *_: engine.resolved.name)
+    assert with_base(1).answer(Accumulate(UNITS, Reading("change"), against="model")) == {}
+
+
+def test_a_change_needs_a_member_and_nothing_else_has_one(with_base):
+    with pytest.raises(InputError, match=r"'change' against no member: .*against='base'"):
+        Accumulate(UNITS, Reading("change"))
+    with pytest.raises(InputError, match="'moments' against 'base'"):
+        Accumulate(UNITS, against="base")
+    with pytest.raises(InputError, match=r"no member 'reference' to compare model with; add --role reference=PATH"):
+        ask(with_base(1), Accumulate(UNITS, Reading("change"), against="reference"))
