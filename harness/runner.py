@@ -20,6 +20,7 @@ from harness.errors import HarnessError, InputError
 from harness.gather import Gathering, gather
 from harness.numerics import numerics
 from harness.outcomes import outcomes
+from harness.preference import Unit
 from harness.record import new_record, record_stop, timing, up_to_date
 from harness.results import store as files
 from harness.results.agreement import disagreements
@@ -119,8 +120,8 @@ def score_and_record(
     began = time.perf_counter()
     try:
         gather(list(gatherings.values()), subject)
-        units = {p.task.meta.name: TaskData(p.suite.items).units() for p in apply}
-        checked = numerics(subject, {name: (units[name], g.table()) for name, g in gatherings.items()})
+        tables = {name: gathering.table() for name, gathering in gatherings.items()}
+        checked = numerics(subject, {p.task.meta.name: asked_of(p, tables[p.task.meta.name]) for p in apply})
     except (KeyboardInterrupt, HarnessError) as error:
         if not isinstance(error, InputError):
             record_stop([(p.task, p.record) for p in apply], subject, results, started, error)
@@ -139,6 +140,12 @@ def score_and_record(
         else:
             done[name] = evaluate(p, subject, gatherings[name], results, started, checked[name], overwrite)
     return done
+
+
+def asked_of(planned: Planned, table: ScoreTable) -> tuple[list[Unit], ScoreTable]:
+    """The units of a task's data that it asked scores of, and its table: a task may leave some data for other uses."""
+    asked = set(table["unit_id"])
+    return [unit for unit in TaskData(planned.suite.items).units() if unit.unit_id in asked], table
 
 
 def evaluate(

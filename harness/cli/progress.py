@@ -36,8 +36,20 @@ class Reporter:
         if self._bar is not None:
             self._bar.stop()
 
+    def _plan(self, plan: Progress) -> None:
+        """Say what is about to be computed under several conditions, above the bar if there is one."""
+        expected = "unknown time" if plan.expected is None else f"about {plan.expected / 60:.1f} min"
+        text = f"{plan.model}: {plan.conditions} conditions, {plan.of_texts:,} texts, {plan.of_tokens:,} tokens, {expected}"
+        if self._bar is not None:
+            self._bar.console.print(text, highlight=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
     def __call__(self, progress: Progress) -> None:
-        """Show one step; plain lines appear at the end and at most every ten seconds."""
+        """Show one step; plain lines appear at the end and at most every ten seconds, plans at once."""
+        if progress.conditions > 1:
+            self._plan(progress)
+            return
         rate = progress.tokens / max(progress.seconds, 1e-9)
         left = (progress.of_tokens - progress.tokens) / max(rate, 1e-9)
         note = f"{progress.texts}/{progress.of_texts} texts  {rate:,.0f} tokens/s  {left:.0f} s left"

@@ -65,7 +65,11 @@ class Timing:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a scoring pass is; `tokens` are what time is proportional to, `of_tokens` an estimate until all are encoded."""
+    """How far a scoring pass is; `tokens` are what time is proportional to, `of_tokens` an estimate until all are encoded.
+
+    A pass of several conditions begins with a report that nothing is done yet: how many `conditions` there are, and the
+    seconds `expected` at the rate of this run so far (None where nothing was computed yet).
+    """
 
     model: str
     texts: int
@@ -73,6 +77,8 @@ class Progress:
     tokens: int
     of_tokens: int
     seconds: float
+    conditions: int = 1
+    expected: float | None = None
 
 
 @dataclass
@@ -137,6 +143,7 @@ class Engine:
                     f"{self.resolved.name} has no neurons to intervene on, so the condition {job.condition.name!r} "
                     f"does not apply to it; it offers {', '.join(sorted(self.resolved.adapter.capabilities))}"
                 )
+        self._announce([job for some in sides.values() for job in some])
         state = Pass(sum(map(len, sides.values())))
         asked, ahead = iter(sides.values()), None
         sizes = chain(WINDOWS, repeat(WINDOWS[-1]))
@@ -148,6 +155,19 @@ class Engine:
                 ahead = begun
             if ahead is not None:
                 self._finish(ahead, state)
+
+    def _announce(self, jobs: Sequence[Job]) -> None:
+        """Say before a pass of several conditions what it will compute: texts that were scored before have known lengths."""
+        conditions = {job.condition for job in jobs}
+        if len(conditions) < 2:
+            return
+        known = {job: key for job in jobs if (key := self._job_key(job)) in self._requests}
+        self._load_stored(known)
+        missing = [job for job, key in known.items() if self._is_missing(job, key)]
+        tokens = sum(self._requests[known[job]].n_tokens for job in missing)
+        timing = self.timing
+        expected = tokens * timing.forward / timing.tokens if timing.tokens else None
+        self.report(Progress(self.resolved.name, 0, len(missing), 0, tokens, 0.0, len(conditions), expected))
 
     def request(self, job: Job) -> StoredRequest:
         """Ids hash, token number, truncation or the encoding error of an ensured job."""
@@ -205,6 +225,12 @@ class Engine:
     def description(self) -> dict[str, object]:
         """What the model said of itself when it was loaded, now or earlier; empty if it never was."""
         return self.store.description(self.resolved.fingerprint) or {}
+
+    def missing(self, capability: str) -> str | None:
+        """Why the model itself lacks what its kind offers, or None; it is loaded unless it has said so before."""
+        key, known = f"{capability}_missing", self.description()
+        reason = known[key] if key in known else self.pool.traits.description.get(key)
+        return None if reason is None else str(reason)
 
     # --- keys -----------------------------------------------------------------------------------
 

@@ -1,0 +1,79 @@
+"""Accuracies of groups of items, and how ablations change them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from harness.stats.estimate import Estimate
+from harness.stats.linear import linear, paired
+
+GROUPS: Mapping[str, Mapping[str, float]] = {
+    "helpful": {"helpful": 1.0},
+    "refuse": {"refuse": 1.0},
+    "comply": {"comply": 1.0},
+    "harmless": {"refuse": 0.5, "comply": 0.5},
+    "safety_mixed": {"safety_mixed": 1.0},
+}
+"""Groups that accuracies are of. Harmless is the balanced mean of refuse and comply, never their pool."""
+
+PP = 100.0
+
+
+def item_weights(items: pd.DataFrame, group: str) -> np.ndarray:
+    """Weights (items,) that turn item values into the group's: mean over sub-tasks of the mean over prompts of the mean over items.
+
+    All zero where one of the group's objectives has no items.
+    """
+    total = np.zeros(len(items))
+    for objective, share in GROUPS[group].items():
+        mine = (items["group"] == objective).to_numpy()
+        if not mine.any():
+            return np.zeros(len(items))
+        some = items[mine]
+        prompts = some.groupby("subtask")["cluster_id"].transform("nunique").to_numpy()
+        beside = some.groupby(["subtask", "cluster_id"])["cluster_id"].transform("size").to_numpy()
+        total[mine] = share / some["subtask"].nunique() / prompts / beside
+    return total
+
+
+def subtasks(items: pd.DataFrame, group: str) -> dict[str, float]:
+    """Sub-tasks of a group and their shares of it; empty where one of its objectives has no items."""
+    shares: dict[str, float] = {}
+    for objective, share in GROUPS[group].items():
+        names = sorted(items.loc[items["group"] == objective, "subtask"].unique())
+        if not names:
+            return {}
+        shares |= dict.fromkeys(names, share / len(names))
+    return shares
+
+
+def by_prompt(items: pd.DataFrame, values: np.ndarray, shares: Mapping[str, float]) -> pd.DataFrame:
+    """Means of item values (items, k) by sub-task and prompt, indexed by both."""
+    mine = items["subtask"].isin(list(shares)).to_numpy()
+    keys = [items.loc[mine, "subtask"], items.loc[mine, "cluster_id"]]
+    return pd.DataFrame(values[mine]).groupby([k.to_numpy() for k in keys], sort=True).mean()
+
+
+def change(
+    items: pd.DataFrame, ablated: np.ndarray, intact: np.ndarray, group: str, rng: np.random.Generator
+) -> Estimate:
+    """Accuracy after minus before, in pp, from credits (items,): paired by prompt, sub-tasks weighed alike."""
+    shares = subtasks(items, group)
+    if not shares:
+        return Estimate.null(f"no items of {group}")
+    means = by_prompt(items, np.column_stack([ablated, intact]), shares)
+    strata, prompts = (means.index.get_level_values(i).to_numpy(dtype=str) for i in (0, 1))
+    return paired(means[0].to_numpy(), means[1].to_numpy(), prompts, strata, shares, rng).scaled(PP)
+
+
+def difference(items: pd.DataFrame, values: np.ndarray, group: str) -> Estimate:
+    """The group's mean of item values (items,), in pp, with its standard error over prompts."""
+    shares = subtasks(items, group)
+    if not shares:
+        return Estimate.null(f"no items of {group}")
+    means = by_prompt(items, values[:, None], shares)
+    strata, prompts = (means.index.get_level_values(i).to_numpy(dtype=str) for i in (0, 1))
+    return linear(means[0].to_numpy(), prompts, strata, shares).scaled(PP)

@@ -1,0 +1,131 @@
+"""What each set does when it is ablated: rows that need no control."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from harness.stats.bootstrap import cluster_weights, percentile, row_weights
+from harness.stats.estimate import Estimate
+from harness.stats.linear import linear
+from harness.task import Metric
+
+from .accuracy import GROUPS, PP, change
+from .columns import plain, row
+from .damage import fidelity, gain
+from .retention import Retention, retention
+from .sets import OBJECTIVES
+from .sweep import INTACT, Sweep
+
+KAPPA_DRAWS = 1000
+CHANCE = 0.5
+
+OBJECTIVE_GROUPS: Mapping[str, tuple[str, ...]] = {"helpful": ("helpful",), "harmless": ("refuse", "comply")}
+"""Items an objective is judged on where margins, not accuracies, are compared."""
+
+
+def baseline(sweep: Sweep, measure: str, dims: Mapping[str, str]) -> Iterator[Metric]:
+    """`acc` of the intact model by sub-task."""
+    for subtask, items in sweep.items.groupby("subtask"):
+        credit = sweep.values[measure].loc[items.index, INTACT].to_numpy(dtype=float)
+        where = dict(dims) | {"subset": str(subtask)}
+        yield row("acc", linear(credit, items["cluster_id"].to_numpy(dtype=str)), where)
+
+
+def effects(
+    sweep: Sweep, condition: str, measure: str, dims: Mapping[str, str], rng: np.random.Generator
+) -> Iterator[Metric]:
+    """Changes of accuracy and margin by group and sub-task, damage, and the slope on what there was to lose."""
+    intact, ablated = (sweep.values[measure][c].to_numpy(dtype=float) for c in (INTACT, condition))
+    for group in GROUPS:
+        yield row(f"d_acc_{group}", change(sweep.items, ablated, intact, group, rng), dims)
+        yield row(f"d_margin_{group}", _margin(sweep, condition, group), dims)
+    before, after = sweep.margins([INTACT])[:, 0], sweep.margins([condition])
+    n = len(before)
+    yield row("fidelity", plain(fidelity(before, after, sweep.items["group"].to_numpy(dtype=str))[0], n), dims)
+    yield row("margin_gain", plain(gain(before, after)[0], n), dims)
+    yield from _collapse(sweep, ablated, intact, dims)
+
+
+def kappas(sweep: Sweep, conditions: Mapping[str, Mapping[str, str]], draws: int, seed: int) -> Iterator[Metric]:
+    """`kappa_helpful` and `kappa_harmless` of conditions, given with their dims, with bootstrap intervals."""
+    for objective in OBJECTIVES:
+        found = of_objective(sweep, objective, list(conditions), draws, seed)
+        n, clusters = _sizes(sweep, objective)
+        for i, dims in enumerate(conditions.values()):
+            value = float(found.values[i]) if found.reason is None else None
+            estimate = (
+                percentile(value, found.draws[:, i], n, clusters)
+                if found.reason is None
+                else plain(None, n, found.reason)
+            )
+            yield row(f"kappa_{objective}", estimate, dims)
+
+
+def of_objective(sweep: Sweep, objective: str, conditions: list[str], draws: int, seed: int) -> Retention:
+    """Retention of one objective under conditions, at most `KAPPA_DRAWS` draws; null where it has no items."""
+    mine = sweep.items["group"].isin(OBJECTIVE_GROUPS[objective]).to_numpy()
+    nothing = np.full(len(conditions), np.nan)
+    if not mine.any():
+        return Retention(nothing, np.empty((0, len(conditions))), f"no items of {objective}")
+    clusters = sweep.items["cluster_id"].to_numpy(dtype=str)[mine]
+    rng = np.random.default_rng(seed)
+    unique, counts = cluster_weights(clusters, min(draws, KAPPA_DRAWS), rng)
+    return retention(
+        sweep.margins([INTACT])[mine, 0],
+        sweep.margins(conditions)[mine],
+        sweep.items["subtask"].to_numpy(dtype=str)[mine],
+        clusters,
+        rng,
+        row_weights(clusters, unique, counts),
+    )
+
+
+def _sizes(sweep: Sweep, objective: str) -> tuple[int, int]:
+    mine = sweep.items[sweep.items["group"].isin(OBJECTIVE_GROUPS[objective])]
+    return len(mine), mine["cluster_id"].nunique()
+
+
+def _margin(sweep: Sweep, condition: str, group: str) -> Estimate:
+    """Change of the mean oriented margin over the group's items, in SDs of the intact margins."""
+    mine = sweep.items["group"].isin(list(GROUPS[group])).to_numpy()
+    before, after = (sweep.margins([c])[mine, 0] for c in (INTACT, condition))
+    spread = float(before.std()) if mine.any() else 0.0
+    if not spread:
+        return Estimate.null(f"no items of {group}" if not mine.any() else "the intact margins do not vary")
+    return linear((after - before) / spread, sweep.items["cluster_id"].to_numpy(dtype=str)[mine])
+
+
+def _collapse(sweep: Sweep, ablated: np.ndarray, intact: np.ndarray, dims: Mapping[str, str]) -> Iterator[Metric]:
+    """Slope of the change on accuracy above chance over sub-tasks, through the origin, and what it leaves by group.
+
+    Description only: -1 with zero residuals is what losing all preference looks like. Source: section 6.2.
+    """
+    frame = sweep.items[["subtask", "group"]].drop_duplicates("subtask").set_index("subtask").sort_index()
+    weights = np.stack([_subtask_weights(sweep, s) for s in frame.index])
+    above = weights @ intact - CHANCE
+    delta = weights @ (ablated - intact)
+    power = float(above @ above)
+    slope = float(above @ delta) / power if power > 0 else None
+    yield row(
+        "chance_slope", plain(slope, len(frame), None if slope is not None else "every sub-task is at chance"), dims
+    )
+    if slope is None:
+        return
+    left = PP * (delta - slope * above)
+    for group, shares in GROUPS.items():
+        parts = [left[(frame["group"] == o).to_numpy()] for o in shares]
+        value = np.mean([p.mean() for p in parts]) if all(map(len, parts)) else None
+        yield row(
+            f"d_resid_{group}", plain(value, len(frame), None if value is not None else f"no items of {group}"), dims
+        )
+
+
+def _subtask_weights(sweep: Sweep, subtask: str) -> np.ndarray:
+    items = sweep.items
+    mine = (items["subtask"] == subtask).to_numpy()
+    total = np.zeros(len(items))
+    beside = items[mine].groupby("cluster_id")["cluster_id"].transform("size").to_numpy()
+    total[mine] = 1 / items.loc[mine, "cluster_id"].nunique() / beside
+    return total

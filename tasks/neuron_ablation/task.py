@@ -1,0 +1,37 @@
+"""The task: what is asked of the models, and which rows come out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.task import TASKS, Arrays, Metric, ScoreTable, Steps, Task, TaskData, TaskMeta
+
+from . import rows, steps
+from .params import Params
+
+
+@TASKS.register("neuron_ablation")
+class NeuronAblation(Task):
+    """Which neurons carry helpfulness and harmlessness, shown by taking them away."""
+
+    meta = TaskMeta(
+        name="neuron_ablation",
+        version="1",
+        summary="which neurons carry helpfulness and harmlessness: ablated, against controls of equal size and equal damage",
+        suite=(
+            "hh-rlhf/helpful-base", "hh-rlhf/harmless-base", "rm-bench/safety-refuse", "rm-bench/safety-response",
+            "xstest?", "hh-rlhf/helpful-online", "hh-rlhf-train/harmless-base?", "rm-bench/code?",
+        ),
+        needs=frozenset({"scores", "neurons"}),
+        main_metrics=("specificity_helpful", "specificity_harmless", "antagonism_helpful", "antagonism_harmless"),
+        citation="Tanwar and Atanasova, Understanding helpfulness and harmless tension in reward models, arXiv 2606.13209",
+    )  # fmt: skip
+    Params = Params
+
+    def steps(self, data: TaskData, params: Any) -> Steps:
+        """Measure, ablate, match; see `steps`."""
+        return steps.steps(data, params)
+
+    def evaluate(self, table: ScoreTable, arrays: Arrays, params: Any) -> list[Metric]:
+        """All rows; pure."""
+        return rows.rows(table, arrays, params)
