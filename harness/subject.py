@@ -28,6 +28,9 @@ from harness.task import (
     pair_rows,
 )
 
+TOLD_WHEN_LOADED = frozenset({"neurons"})
+"""What a kind of model offers and one of them may still lack: it says so in its description, `neurons_missing`."""
+
 MEMBERS = ("model", "helpful", "harmless", "mixed", "helpful_half", "harmless_half", "base", "reference")
 
 
@@ -49,6 +52,17 @@ class Member:
         """What the model can do."""
         return self.resolved.adapter.capabilities
 
+    def lacks(self, need: frozenset[str]) -> str | None:
+        """Why it offers none of these, or None; the model is loaded where only it can tell and it has not told before."""
+        name, wanted = self.resolved.name, " or ".join(sorted(need))
+        offered = self.capabilities & need
+        if not offered:
+            return f"{name} offers {', '.join(sorted(self.capabilities)) or 'nothing'}; the task needs {wanted}"
+        if offered - TOLD_WHEN_LOADED:
+            return None
+        reasons = [self.engine.missing(capability) for capability in sorted(offered)]
+        return None if None in reasons else f"{name} lacks {wanted}: {'; '.join(map(str, reasons))}"
+
     @property
     def reads(self) -> bool:
         """Whether it reads texts of its own; a base without a head only goes along with a member that does."""
@@ -67,9 +81,8 @@ class Subject:
         """Why a task with these needs does not apply, or None. A need `a|b` is met by either; of what reads no text nothing is needed."""
         for member in filter(attrgetter("reads"), self.members):
             for need in sorted(needs):
-                if not member.capabilities & set(need.split("|")):
-                    have = ", ".join(sorted(member.capabilities)) or "nothing"
-                    return f"{member.resolved.name} offers {have}; the task needs {need.replace('|', ' or ')}"
+                if (reason := member.lacks(frozenset(need.split("|")))) is not None:
+                    return reason
         return None
 
     def ensure(self, requests: Sequence[Request]) -> None:

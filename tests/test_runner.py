@@ -14,9 +14,12 @@ import pytest
 import harness
 from harness.engine.engine import Progress
 from harness.errors import HarnessError, InputError
+from harness.models.base import Resolved
+from harness.models.spec import ModelSpec
 from harness.outcomes import outcomes
 from harness.results.store import read_record, read_samples
-from harness.task import TASKS, Attach, Capture, Metric, Score, Task, TaskMeta, originals
+from harness.task import TASKS, Accumulate, Attach, Capture, Metric, Score, Task, TaskMeta, originals
+from harness.testing import tiny
 from tests.engine.fakes import Counting, Longer
 
 
@@ -165,6 +168,46 @@ def test_a_task_that_does_not_apply_says_why(run):
     (result,) = run(Longer(), tasks=[NeedsStates()])
     assert result.record.status == "not_applicable"
     assert "offers compares" in result.record.reason
+
+
+class NeedsNeurons(Accuracy):
+    """Reads neurons, which of two models one has."""
+
+    meta = TaskMeta("needs_neurons", "1", "needs neurons", (), needs=frozenset({"scores", "neurons"}))
+
+    def steps(self, data, params):
+        yield Score(data.units())
+        yield Accumulate(data.units())
+
+    def evaluate(self, table, arrays, params):
+        return [Metric("rows", len(table), "count", main=True)]
+
+
+@pytest.fixture
+def tiny_bert_like(tmp_path, monkeypatch):
+    """`tiny_bert_like("albert")`: a model whose one layer runs twice; `bert`: one whose neurons can be read."""
+    kind = tiny.Family("albert", tiny._wordpiece, {"embedding_size": 16})
+    monkeypatch.setitem(tiny.FAMILIES, "albert", kind)
+    return lambda family: ModelSpec(model=str(tiny.tiny_model(tmp_path / family, family)), template={"pair": "plain"})
+
+
+def test_a_model_whose_neurons_cannot_be_read_is_not_applicable(run, tiny_bert_like, monkeypatch):
+    albert, bert = tiny_bert_like("albert"), tiny_bert_like("bert")
+    unread, scored = run(albert, tasks=[NeedsNeurons(), Accuracy()])
+    assert (unread.record.status, scored.record.status) == ("not_applicable", "success")
+    assert "local/albert lacks neurons: " in unread.record.reason
+    assert "albert_layers.0.ffn_output ran 2 times" in unread.record.reason
+    assert len(unread.table) == 0
+    (read,) = run(bert, tasks=[NeedsNeurons()])
+    assert read.record.status == "success"
+
+    def refuse(self):
+        raise AssertionError("a model was loaded although everything is stored")
+
+    monkeypatch.setattr(Resolved, "load", refuse)
+    for spec, first in ((albert, unread), (bert, read)):
+        (again,) = run(spec, tasks=[NeedsNeurons()], overwrite=True)
+        assert (again.record.status, again.record.reason) == (first.record.status, first.record.reason)
 
 
 def test_a_model_that_only_compares_gets_behavioural_tasks(run):

@@ -181,3 +181,48 @@ def test_a_change_needs_a_member_and_nothing_else_has_one(with_base):
         Accumulate(UNITS, against="base")
     with pytest.raises(InputError, match=r"no member 'reference' to compare model with; add --role reference=PATH"):
         ask(with_base(1), Accumulate(UNITS, Reading("change"), against="reference"))
+
+
+class Told(Counting):
+    """Its kind has neurons; what this one says of them comes at loading."""
+
+    capabilities = Counting.capabilities | {"neurons"}
+
+    def __init__(self, description):
+        super().__init__()
+        self.description = description
+
+    def describe(self):
+        return self.description
+
+
+@pytest.mark.parametrize(
+    ("needs", "reason"),
+    [
+        ({"scores"}, None),
+        ({"neurons"}, "local/m0 lacks neurons: no MLP in layers.0"),
+        ({"scores", "neurons"}, "local/m0 lacks neurons: no MLP in layers.0"),
+        ({"neurons|scores"}, None),
+        ({"neurons|compares"}, "local/m0 lacks compares or neurons: no MLP in layers.0"),
+        ({"steps"}, "local/m0 offers hidden_states, neurons, scores; the task needs steps"),
+    ],
+)
+def test_what_only_the_loaded_model_knows_it_lacks(subject, needs, reason):
+    assert subject(Told({"neurons_missing": "no MLP in layers.0"})).lacks(needs) == reason
+
+
+@pytest.mark.parametrize("description", [{"neurons_missing": None}, {}])
+def test_a_model_that_says_of_nothing_that_it_is_missing(subject, description):
+    assert subject(Told(description)).lacks({"scores", "neurons"}) is None
+
+
+def test_a_model_is_asked_for_its_neurons_only_where_the_store_does_not_know(subject, monkeypatch):
+    told, loads = Told({"dtype": "float32"}), []
+    monkeypatch.setattr(Told, "describe", lambda self: loads.append(0) or self.description)
+    assert subject(told).lacks({"neurons"}) is None
+    told.description = {"neurons_missing": "none"}  # what is stored was written before models said it
+    assert "none" in subject(told).lacks({"neurons"})
+    assert subject(told).lacks({"scores"}) is None
+    assert len(loads) == 2
+    assert "none" in subject(told).lacks({"neurons"})
+    assert len(loads) == 2

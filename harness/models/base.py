@@ -88,6 +88,7 @@ class Adapter(ABC):
     """One kind of reward model. Subclass in a file of its own under `models/adapters` and register.
 
     `capabilities` are among `scores`, `compares`, `objectives`, `steps`, `hidden_states`, `neurons`; a loaded model may add to its class's.
+    A model with `neurons` in its class but none that can be read says why under `neurons_missing` in `describe`.
     `reads_unit_ids` says that `encode` looks at more of a unit than its conversation.
     """
 

@@ -72,8 +72,8 @@ def locate_attention(model: Any) -> tuple[Site, ...]:
     InputError where there is none, or where the configured number of heads does not divide its inputs.
     """
     modules = dict(model.named_modules())
-    sizes, width, layer_of = _linear_sizes(modules), _residual_width(model.config), _layers(modules)
-    tokens_first = model.config.model_type in TOKENS_FIRST
+    sizes, layer_of = _linear_sizes(modules), _layers(modules)
+    width, tokens_first = _residual_width(model, sizes), model.config.model_type in TOKENS_FIRST
     found: dict[tuple[str, str], Site] = {}
     for path, (inputs, outputs) in sizes.items():
         layer, attention = layer_of(path), _attention(path)
@@ -143,12 +143,13 @@ class Sites(dict[str, tuple[Site, ...]]):
 def _mlps(model: Any) -> dict[str, Site]:
     """The last linear module of the MLP of every layer, by the layer's path."""
     modules = dict(model.named_modules())
-    if any("experts" in path.split(".") for path in modules):
+    if experts := [path for path in modules if path.split(".")[-1] == "experts"]:
         raise InputError(
-            f"{type(model).__name__} is a mixture of experts; neurons can be captured and ablated in models with one MLP a layer"
+            f"{type(model).__name__} is a mixture of experts ({', '.join(experts[:5])}); neurons can be captured and ablated "
+            "in models with one MLP a layer. Neurons need another model"
         )
-    sizes, width, layer_of = _linear_sizes(modules), _residual_width(model.config), _layers(modules)
-    tokens_first = model.config.model_type in TOKENS_FIRST
+    sizes, layer_of = _linear_sizes(modules), _layers(modules)
+    width, tokens_first = _residual_width(model, sizes), model.config.model_type in TOKENS_FIRST
     found: dict[str, Site] = {}
     for path, (inputs, outputs) in sizes.items():
         layer = layer_of(path)
@@ -164,13 +165,14 @@ def _mlps(model: Any) -> dict[str, Site]:
     return found
 
 
-def _residual_width(config: Any) -> int:
-    text = config.get_text_config()
+def _residual_width(model: Any, sizes: dict[str, tuple[int, int]]) -> int:
+    text = model.config.get_text_config()
     for name in RESIDUAL_WIDTH:
         if getattr(text, name, None) is not None:
             return int(getattr(text, name))
     raise InputError(
-        f"{type(text).__name__} has none of {', '.join(RESIDUAL_WIDTH)}, so its MLPs cannot be told from other layers"
+        f"{type(text).__name__} has none of {', '.join(RESIDUAL_WIDTH)}, so its MLPs cannot be told from other layers; "
+        f"linear modules outside attention: {_seen(sizes, beneath=False)}. Neurons need another model"
     )
 
 

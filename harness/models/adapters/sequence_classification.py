@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.condition import NONE, Condition
-from harness.errors import InputError
+from harness.errors import HarnessError, InputError
 from harness.models import sniff
 from harness.models.attention import kernels
 from harness.models.base import ADAPTERS, Adapter, BatchTooLargeError, Encoded, Forwarded, Resolved, Unencodable
@@ -81,6 +81,7 @@ class SequenceClassifier(Adapter):
         # Until a check has shown more: one state a text, and texts of different length are not mixed.
         self.per_token = self.mixes = False
         self._check()
+        self.neurons_missing = self._why_no_neurons()
         if self.model.config.num_labels > 1:
             self.capabilities = self.capabilities | {"objectives"}
 
@@ -177,6 +178,7 @@ class SequenceClassifier(Adapter):
             "template_sha256": self.encoder.template.sha256,
             "n_parameters": sum(p.numel() for p in self.model.parameters()),
             "masks_padding": self.mixes,
+            "neurons_missing": self.neurons_missing,
         }
 
     def heads(self, site: str) -> np.ndarray | None:
@@ -331,6 +333,19 @@ class SequenceClassifier(Adapter):
         self.shares = window if window is not None else self.spec.max_length or UNBOUNDED
         if longest > self.shares or not self._agrees([tree], alone[order]):
             self.shares = 0
+
+    def _why_no_neurons(self) -> str | None:
+        """What stands in the way of reading the MLPs' neurons of a first short text; None where nothing does."""
+        from harness.models.accumulate import Moments
+
+        texts = [e for e in self.encoder.encode(PROBES) if isinstance(e, Encoded) and self.pool(e.ids) is not None]
+        try:
+            self.sites[Reading().site]
+            for text in texts[:1]:
+                self.accumulate([single(text)], [0.0], Reading(), Moments())
+        except HarnessError as error:
+            return str(error)
+        return None
 
     def _agrees(self, rows: Sequence[Tree], expected: torch.Tensor, last_layer: Sequence[Any] = ()) -> bool:
         import torch
