@@ -14,7 +14,8 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from harness.engine.engine import Engine, Progress
+from harness.engine.engine import Engine
+from harness.engine.progress import Progress
 from harness.engine.store import ScoreStore
 from harness.engine.workers import pool_opener
 from harness.errors import InputError

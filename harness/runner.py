@@ -14,7 +14,7 @@ from typing import Any
 from harness import datasets, metrics
 from harness.config import LoadOptions, Model, resolve_subject, resolve_tasks, task_params
 from harness.datasets import Suite
-from harness.engine.engine import Progress
+from harness.engine.progress import Progress
 from harness.engine.store import ScoreStore
 from harness.errors import HarnessError, InputError
 from harness.gather import Gathering, gather

@@ -13,7 +13,8 @@ from typing import Any
 from harness import preference
 from harness.config import LoadOptions, Model, open_engine
 from harness.datasets import InputRow, rows
-from harness.engine.engine import Job, Progress
+from harness.engine.engine import Job
+from harness.engine.progress import Progress
 from harness.engine.store import ScoreStore
 from harness.errors import HarnessError, InputError
 from harness.subject import Member, oriented

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import harness
-from harness.engine.engine import Progress
+from harness.engine.progress import Progress
 from harness.errors import HarnessError, InputError
 from harness.models.base import Resolved
 from harness.models.spec import ModelSpec

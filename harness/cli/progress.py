@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.engine.engine import Progress
+    from harness.engine.progress import Progress
 
 EVERY_SECONDS = 10.0
 
@@ -50,9 +50,11 @@ class Reporter:
         if progress.conditions > 1:
             self._plan(progress)
             return
-        rate = progress.tokens / max(progress.seconds, 1e-9)
-        left = (progress.of_tokens - progress.tokens) / max(rate, 1e-9)
-        note = f"{progress.texts}/{progress.of_texts} texts  {rate:,.0f} tokens/s  {left:.0f} s left"
+        note = f"{progress.texts}/{progress.of_texts} texts"
+        if progress.tokens:
+            rate = progress.tokens / max(progress.seconds, 1e-9)
+            left = (progress.of_tokens - progress.tokens) / max(rate, 1e-9)
+            note += f"  {rate:,.0f} tokens/s  {left:.0f} s left"
         if self._bar is not None:
             key = progress.model
             if key not in self._tasks:

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.engine.engine import Engine, Job, Timing
+from harness.engine.engine import Engine, Job
+from harness.engine.progress import Timing
 from harness.engine.replica import Pool, Replica
 from harness.engine.store import ScoreStore
 from harness.models.base import Resolved
