@@ -63,13 +63,12 @@ class Corpus:
 
     @classmethod
     def of(cls, items: Sequence[PreferenceItem]) -> Corpus:
-        """Weights +1/(n c) for the c chosen and -1/(n r) for the r rejected replies of each of n items."""
+        """The first chosen and the first rejected reply of each of n items, with weights +1/n and -1/n."""
         units, weights = [], []
         for item in items:
-            for unit in preference.units([item]):
-                sign, beside = (1, item.chosen) if unit.side.startswith("chosen") else (-1, item.rejected)
-                units.append(unit)
-                weights.append(sign / len(beside) / len(items))
+            sides = {unit.side.split("/")[0]: unit for unit in reversed(list(preference.units([item])))}
+            units += [sides["chosen"], sides["rejected"]]
+            weights += [1 / len(items), -1 / len(items)]
         return cls(tuple(units), tuple(weights), len(items))
 
 
