@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -23,6 +24,7 @@ from harness.registry import Registry
 
 if TYPE_CHECKING:
     from harness.models.accumulate import Accumulator
+    from harness.models.sites import Site
     from harness.models.tree import Tree
 
 
@@ -98,6 +100,8 @@ class Adapter(ABC):
     cost: Cost = Cost()
     shares: int = 0
     """Tokens up to which a text may share a row with others that begin alike (`forward_trees`); 0: not at all."""
+    sites: Mapping[str, Sequence[Site]] = MappingProxyType({})
+    """Of a loaded model with `neurons`: where they are, by kind; asking for a kind it does not have raises InputError."""
     spec: ModelSpec
 
     @classmethod
