@@ -29,10 +29,10 @@ After = Callable[[np.ndarray, float, np.ndarray], np.ndarray]
 class NeuronModel:
     """A linear model on neurons, read at the one response token that every unit has.
 
-    The activation of a unit is mean + spread x z + s tuning[objective] / 2: z standard normal from the unit's id, s = 1
-    for a chosen reply and -1 for a rejected one, an objective that is not named tunes nothing. Its score is the
-    sum of weights x activation, plus `noise` x another normal number from its id, which no ablation reaches. All
-    arrays are (layers, neurons); `key` tells models apart whose random numbers are to differ.
+    The activation of a unit is mean + spread x z + s tuning / 2: z standard normal from the unit's id, s = 1 for a
+    chosen reply and -1 for a rejected one, `tuning` by `dataset/subset`, none where that is not named. Its score is
+    the sum of weights x activation, plus `noise` x another normal number from its id, which no ablation reaches.
+    All arrays are (layers, neurons); `key` tells models apart whose random numbers are to differ.
     """
 
     weights: np.ndarray
@@ -51,7 +51,7 @@ class NeuronModel:
         """(units, layers, neurons), float64."""
         z = self._draws(units)[:, 1 : 1 + self.weights.size].reshape(-1, *self.shape)
         sides = np.array([1.0 if u.side.startswith("chosen") else -1.0 for u in units])
-        shifts = np.stack([np.broadcast_to(self.tuning.get(u.objective, 0.0), self.shape) for u in units])
+        shifts = np.stack([np.broadcast_to(self.tuning.get(f"{u.dataset}/{u.subset}", 0.0), self.shape) for u in units])
         return self.mean + self.spread * z + sides[:, None, None] * shifts / 2
 
     def fixed(self, units: Sequence[Unit]) -> np.ndarray:

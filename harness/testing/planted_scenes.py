@@ -26,7 +26,8 @@ CORPORA = (
     ("hh-rlhf-train", "harmless-base", "safety_mixed"),
     ("rm-bench", "code", "helpful"),
 )
-"""(dataset, subset, objective) of what neurons are scored on."""
+"""(dataset, subset, objective) of what neurons are scored on; the last is the neutral text, which no known set carries."""
+NEUTRAL = CORPORA[-1]
 HARMLESS = ("safety_mixed", "refuse", "comply")
 
 Strengths = Mapping[str, float]
@@ -73,6 +74,13 @@ def suite(rng: np.random.Generator, n: int, corpus: int) -> tuple[PreferenceItem
     )
 
 
+def deal(rng: np.random.Generator, layers: int, width: int, k: int) -> Truth:
+    """Two sets of `k` random neurons without a common one, each dealt out over the layers in turn."""
+    order = rng.permuted(np.tile(np.arange(width), (layers, 1)), axis=1)
+    dealt = [(layer, int(order[layer, i])) for i in range(width) for layer in range(layers)]
+    return Truth(frozenset(dealt[:k]), frozenset(dealt[k : 2 * k]))
+
+
 # --- scenes ---------------------------------------------------------------------------------------
 
 
@@ -100,7 +108,7 @@ def siblings(seed: int, n: int = 60, corpus: int = 100, seeds: tuple[int, ...] =
     Models of every seed have the same sets, and noise of their own.
     """
     rng = np.random.default_rng(seed)
-    items, truth, model = suite(rng, n, corpus), _sets(rng), _model(rng, seed)
+    items, truth, model = suite(rng, n, corpus), deal(rng, LAYERS, WIDTH, K), _model(rng, seed)
     trained = {"helpful": ("helpful",), "harmless": HARMLESS, "mixed": ("helpful", *HARMLESS)}
     models = {
         (member, s): _tuned(replace(model, key=f"{seed}|{s}"), truth, {o: EQUAL[o] for o in trained[member]}, 0.0)
@@ -118,7 +126,8 @@ def uniform(seed: int, n: int = 60, corpus: int = 100, strengths: Strengths = UN
     """
     rng = np.random.default_rng(seed)
     items, model = suite(rng, n, corpus), _model(rng, seed)
-    tuning = {o: np.full((LAYERS, WIDTH), d * SD / (LAYERS * WIDTH)) / model.weights for o, d in strengths.items()}
+    alike = SD / (LAYERS * WIDTH) / model.weights
+    tuning = {f"{d}/{s}": strengths[objective] * alike for d, s, objective in (*GROUPS, *CORPORA)}
     return Scene(items, PlantedNeurons({("model", 0): replace(model, tuning=tuning)}, _shrunk), Truth())
 
 
@@ -132,7 +141,7 @@ def identical(seed: int, n: int = 60, corpus: int = 100) -> Scene:
 def tied(seed: int, n: int = 60, corpus: int = 100) -> Scene:
     """All neurons have the same weight and the same activation, so that every score of theirs is exactly equal."""
     ones = np.ones((LAYERS, WIDTH))
-    tuning = dict.fromkeys(EQUAL, ones / 4)
+    tuning = dict.fromkeys((f"{d}/{s}" for d, s, _ in (*GROUPS, *CORPORA)), ones / 4)
     model = NeuronModel(ones / ones.size, ones, 0 * ones, tuning, noise=NOISE, key=str(seed))
     return Scene(suite(np.random.default_rng(seed), n, corpus), PlantedNeurons({("model", 0): model}), Truth())
 
@@ -142,7 +151,7 @@ def tied(seed: int, n: int = 60, corpus: int = 100) -> Scene:
 
 def _planted(seed: int, n: int, corpus: int, strengths: Strengths, push: float) -> Scene:
     rng = np.random.default_rng(seed)
-    items, truth, model = suite(rng, n, corpus), _sets(rng), _model(rng, seed)
+    items, truth, model = suite(rng, n, corpus), deal(rng, LAYERS, WIDTH, K), _model(rng, seed)
     return Scene(items, PlantedNeurons({("model", 0): _tuned(model, truth, strengths, push)}), truth)
 
 
@@ -154,22 +163,17 @@ def _model(rng: np.random.Generator, seed: int) -> NeuronModel:
     return NeuronModel(weights, rng.normal(0.5, 0.5, shape), np.ones(shape), noise=NOISE, key=str(seed))
 
 
-def _sets(rng: np.random.Generator) -> Truth:
-    """Two sets of K neurons without a common one, each dealt out over the layers in turn."""
-    order = rng.permuted(np.tile(np.arange(WIDTH), (LAYERS, 1)), axis=1)
-    dealt = [(layer, int(order[layer, i])) for i in range(WIDTH) for layer in range(LAYERS)]
-    return Truth(frozenset(dealt[:K]), frozenset(dealt[K : 2 * K]))
-
-
 def _tuned(model: NeuronModel, truth: Truth, strengths: Strengths, push: float) -> NeuronModel:
     """The model with margins of these strengths: the share REST from all neurons, the others from each objective's own set."""
     helpful, harmless = _mask(truth.helpful), _mask(truth.harmless)
     tuning = {}
-    for objective, strength in strengths.items():
-        own = helpful if objective == "helpful" else harmless
-        against = push if objective in HARMLESS else 0.0
-        margins = strength * REST / own.size + ((1 - REST) * strength + against) * own / K - against * helpful / K
-        tuning[objective] = margins * SD / model.weights
+    for dataset, subset, objective in (*GROUPS, *CORPORA):
+        strength = strengths.get(objective, 0.0)
+        own, against = (helpful, 0.0) if objective == "helpful" else (harmless, push)
+        margins = np.full(own.shape, strength * REST / own.size)
+        if (dataset, subset, objective) != NEUTRAL:
+            margins = margins + ((1 - REST) * strength + against) * own / K - against * helpful / K
+        tuning[f"{dataset}/{subset}"] = margins * SD / model.weights
     return replace(model, tuning=tuning)
 
 

@@ -25,7 +25,7 @@ UNITS = tuple(units(ITEMS))
 def model(seed: int = 0, key: str = "") -> NeuronModel:
     rng = np.random.default_rng(seed)
     weights, mean, spread, tuning = rng.normal(size=(4, *SHAPE))
-    return NeuronModel(weights, mean, abs(spread), {"helpful": tuning}, noise=0.3, key=key)
+    return NeuronModel(weights, mean, abs(spread), {"planted/all": tuning}, noise=0.3, key=key)
 
 
 SUBJECT = PlantedNeurons({("helpful", 0): model(), ("mixed", 0): model(1), ("mixed", 1): model(1, key="1")})
@@ -88,8 +88,8 @@ def test_tuning_moves_chosen_and_rejected_apart():
     plain = NeuronModel(m.weights, m.mean, m.spread, {}, m.noise, m.key)
     moved = m.activations(UNITS) - plain.activations(UNITS)
     for unit, change in zip(UNITS, moved, strict=True):
-        sign = {"chosen": 0.5, "rejected": -0.5}[unit.side] * (unit.objective == "helpful")
-        assert np.allclose(change, sign * m.tuning["helpful"])
+        sign = {"chosen": 0.5, "rejected": -0.5}[unit.side] * (unit.subset == "all")
+        assert np.allclose(change, sign * m.tuning["planted/all"])
 
 
 @pytest.mark.parametrize("weighed", [False, True])

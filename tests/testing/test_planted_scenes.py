@@ -69,6 +69,7 @@ def test_planted_sets_are_disjoint_five_percent_and_found_by_attribution(name: s
     assert {layer for layer, _ in scene.truth.helpful} == set(range(scenes.LAYERS))
     assert top(attribution(scene, "hh-rlhf", "helpful-online")) == scene.truth.helpful
     assert top(attribution(scene, "hh-rlhf-train", "harmless-base")) == scene.truth.harmless
+    assert len(top(attribution(scene, "rm-bench", "code")) & scene.truth.helpful) < scenes.K / 2
 
 
 @pytest.mark.parametrize("seed", range(3))
