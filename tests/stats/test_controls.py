@@ -79,6 +79,8 @@ def test_randomised_p_is_uniform_with_ties_and_brackets_the_rank() -> None:
     for side in ("below", "above"):
         ps = [randomised_p(x[0], x[1:], side, rng) for x in tied]
         assert stats.kstest(ps, "uniform").pvalue > 0.001
+    alone = [randomised_p(1.0, [1.0], "below", rng) for _ in range(200)]
+    assert stats.kstest(alone, "uniform").pvalue > 0.001
     assert 0 <= randomised_p(0.0, np.ones(199), "below", rng) <= 1 / 200
     assert 199 / 200 <= randomised_p(0.0, np.ones(199), "above", rng) <= 1
     with pytest.raises(ValueError, match="not finite"):
