@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, islice, repeat
@@ -324,20 +324,30 @@ class Engine:
     def _accumulate(
         self, units: Sequence[Unit], weights: Sequence[float], reading: Reading, against: Resolved | None
     ) -> dict[str, np.ndarray]:
+        state, began = Pass(len(units)), time.perf_counter()
+        found = self.pool.accumulate(self._weighted(units, weights, state), reading, against)
+        self.timing.read += time.perf_counter() - began
+        self.timing.tokens_read += state.of_tokens
+        return found | {"units": np.array(float(state.of_texts))}
+
+    def _weighted(
+        self, units: Sequence[Unit], weights: Sequence[float], state: Pass
+    ) -> Iterator[tuple[Work, list[float]]]:
+        """Batches of the units that can be encoded, with their texts' weights; ids of one window are held at a time."""
         traits = self.pool.traits
-        encoded = self.pool.encode([(unit, None) for unit in units])
-        kept = [(e, w) for e, w in zip(encoded, weights, strict=True) if isinstance(e, Encoded)]
-        of = {id(text): weight for text, weight in kept}
-        batches = plan([text for text, _ in kept], self.budget or traits.cost.budget, traits.cost, traits.shares)
-        works = [Work(tuple(batch)) for batch in batches]
-        tokens = sum(len(text) for text, _ in kept)
-        self.report(Progress(self.resolved.name, 0, len(kept), 0, tokens, 0.0))
-        began = time.perf_counter()
-        found = self.pool.accumulate([(work, [of[id(t)] for t in work.texts]) for work in works], reading, against)
-        seconds = time.perf_counter() - began
-        self.timing.read, self.timing.tokens_read = self.timing.read + seconds, self.timing.tokens_read + tokens
-        self.report(Progress(self.resolved.name, len(kept), len(kept), tokens, tokens, seconds))
-        return found | {"units": np.array(float(len(kept)))}
+        for start in range(0, len(units), WINDOWS[-1]):
+            part = slice(start, start + WINDOWS[-1])
+            encoded = self.pool.encode([(unit, None) for unit in units[part]])
+            of = {id(e): w for e, w in zip(encoded, weights[part], strict=True) if isinstance(e, Encoded)}
+            texts = [e for e in encoded if isinstance(e, Encoded)]
+            state.unseen -= len(encoded)
+            state.of_texts, state.of_tokens = state.of_texts + len(texts), state.of_tokens + sum(map(len, texts))
+            for batch in plan(texts, self.budget or traits.cost.budget, traits.cost, traits.shares):
+                work = Work(tuple(batch))
+                self.report(state.progress(self.resolved.name))
+                yield work, [of[id(text)] for text in work.texts]
+                state.texts, state.tokens = state.texts + len(work.texts), state.tokens + sum(map(len, work.texts))
+        self.report(state.progress(self.resolved.name))
 
 
 def compare_jobs(compare: Compare) -> tuple[Job, Job]:

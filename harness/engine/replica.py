@@ -50,7 +50,7 @@ class Pool(Protocol):
         """Every work with its answer and the seconds its forward pass took, in the order they are done."""
 
     def accumulate(
-        self, works: Sequence[tuple[Work, list[float]]], reading: Reading, against: Resolved | None = None
+        self, works: Iterable[tuple[Work, list[float]]], reading: Reading, against: Resolved | None = None
     ) -> dict[str, np.ndarray]:
         """Running sums over all works, whose texts have these weights; of a difference to `against` where that is given."""
 
@@ -90,24 +90,26 @@ class Replica:
             yield work, *self.answer(work)
 
     def accumulate(
-        self, works: Sequence[tuple[Work, list[float]]], reading: Reading, against: Resolved | None = None
+        self, works: Iterable[tuple[Work, list[float]]], reading: Reading, against: Resolved | None = None
     ) -> dict[str, np.ndarray]:
         """Running sums over all works; a work too large for the device's memory is halved."""
         from harness.models.accumulate import ACCUMULATORS
 
-        sums, queue = ACCUMULATORS[reading.what](), list(works)[::-1]
-        while queue:
-            work, weights = queue.pop()
-            trial: Any = copy.deepcopy(sums)  # what a failed pass has added must not count
-            try:
-                with self._beside(against, reading, trial):
-                    self.adapter.accumulate(work.batch, weights, reading, trial)
-            except BatchTooLargeError:
-                first, second = work.halves()
-                n = len(first.texts)
-                queue += [(second, weights[n:]), (first, weights[:n])]
-                continue
-            sums = trial
+        sums = ACCUMULATORS[reading.what]()
+        for work, weights in works:
+            parts = [(work, weights)]
+            while parts:
+                work, weights = parts.pop()
+                trial: Any = copy.deepcopy(sums)  # what a failed pass has added must not count
+                try:
+                    with self._beside(against, reading, trial):
+                        self.adapter.accumulate(work.batch, weights, reading, trial)
+                except BatchTooLargeError:
+                    first, second = work.halves()
+                    n = len(first.texts)
+                    parts += [(second, weights[n:]), (first, weights[:n])]
+                    continue
+                sums = trial
         heads = self.adapter.heads(reading.site)
         return sums.result() | ({} if heads is None else {"heads": heads})
 

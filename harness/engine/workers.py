@@ -161,10 +161,10 @@ class RayPool:
                 yield work, found, seconds
 
     def accumulate(
-        self, works: Sequence[tuple[Work, list[float]]], reading: Reading, against: Resolved | None = None
+        self, works: Iterable[tuple[Work, list[float]]], reading: Reading, against: Resolved | None = None
     ) -> dict[str, np.ndarray]:
         """Running sums over all works, made by one worker, which loads `against` beside its own model."""
-        task = partial(_accumulate, works=works, reading=reading, against=against)
+        task = partial(_accumulate, works=list(works), reading=reading, against=against)
         return self._settle(self._send(0, task))
 
     def sleep(self) -> None:
