@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from transformers import AutoTokenizer
 
 from harness.condition import NONE, Ablation, Condition
@@ -30,6 +31,15 @@ class World:
     truth: Truth
     ask: Callable
     sums: dict[str, dict[str, np.ndarray]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """At this size more threads only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module", params=list(planted.ARCHITECTURES))
