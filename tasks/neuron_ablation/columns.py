@@ -30,6 +30,7 @@ COLUMNS: Mapping[str, Column] = {
     "controls": Column("count"),
     "control_k": Column("count"),
     "control_fidelity": Column("ratio"),
+    **{f"control_kappa_{o}": Column("ratio") for o in OBJECTIVES},
     **{f"specificity_{o}": Column("ratio") for o in OBJECTIVES},
     **{f"antagonism_{o}": Column("sd") for o in OBJECTIVES},
     **{f"antagonism_p_{kind}_{o}": Column("proportion") for kind in ("items", "same", "matched") for o in OBJECTIVES},

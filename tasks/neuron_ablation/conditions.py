@@ -23,6 +23,11 @@ def control_name(of: str, control: str, draw: int, n: int | None = None) -> str:
     return f"{of}/{control}#{draw:03d}" + (f":{n}" if n is not None else "")
 
 
+def draw_of(condition: str) -> str:
+    """The number of a control draw from its name: `only_helpful@5/mean/damage#003:48` is draw `3`."""
+    return str(int(condition.rpartition("#")[2].partition(":")[0]))
+
+
 @dataclass(frozen=True)
 class Held:
     """What ablated neurons are held at: `mean` (layers, columns), `sample` (tokens, layers, columns) or none.

@@ -17,6 +17,7 @@ from harness.task import Metric
 from .accuracy import GROUPS, PP, difference, item_weights
 from .antagonism import Antagonism, antagonism, called
 from .columns import plain, row
+from .conditions import draw_of
 from .controls import CONTROLS
 from .damage import fidelity, gain
 from .effects import OBJECTIVE_GROUPS, of_objective
@@ -105,7 +106,8 @@ def printed(test: Control) -> float | None:
 def specificity(sweep: Sweep, head: Headline, draws: int, seed: int, dims: Mapping[str, str]) -> Iterator[Metric]:
     """(kappa_own - kappa_other) under an only-set minus its mean over damage-matched controls; negative is objective-specific.
 
-    Source: corrections, 2. p is one-sided from the control draws; the interval is the cluster bootstrap's.
+    Source: corrections, 2. p is one-sided from the control draws; the interval is the cluster bootstrap's. Beside it
+    `control_kappa_o`, both kappas of every control draw.
     """
     own = ONLY[head.name]
     name, conditions = f"specificity_{own}", list(head.controls.get("damage", ()))
@@ -117,6 +119,10 @@ def specificity(sweep: Sweep, head: Headline, draws: int, seed: int, dims: Mappi
     if reason:
         yield row(name, plain(None, reason=reason), dims, main=True)
         return
+    for objective, one in found.items():
+        for condition, value in zip(conditions, one.values[1:], strict=True):
+            where = dict(dims) | {"control": "damage", "draw": draw_of(condition)}
+            yield row(f"control_kappa_{objective}", plain(float(value)), where)
     gap = found[own].values - found[OTHER[own]].values
     test = against(float(gap[0]), gap[1:], "below")
     drawn = found[own].draws - found[OTHER[own]].draws

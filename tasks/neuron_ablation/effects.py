@@ -11,7 +11,7 @@ from harness.stats.estimate import Estimate
 from harness.stats.linear import linear
 from harness.task import Metric
 
-from .accuracy import GROUPS, PP, change
+from .accuracy import GROUPS, PP, by_prompt, change
 from .columns import plain, row
 from .damage import fidelity, gain
 from .retention import Retention, retention
@@ -27,10 +27,8 @@ OBJECTIVE_GROUPS: Mapping[str, tuple[str, ...]] = {"helpful": ("helpful",), "har
 
 def baseline(sweep: Sweep, measure: str, dims: Mapping[str, str]) -> Iterator[Metric]:
     """`acc` of the intact model by sub-task."""
-    for subtask, items in sweep.items.groupby("subtask"):
-        credit = sweep.values[measure].loc[items.index, INTACT].to_numpy(dtype=float)
-        where = dict(dims) | {"subset": str(subtask)}
-        yield row("acc", linear(credit, items["cluster_id"].to_numpy(dtype=str)), where)
+    for subtask, found in _by_subtask(sweep, sweep.values[measure][INTACT].to_numpy(dtype=float)):
+        yield row("acc", found, dict(dims) | {"subset": subtask})
 
 
 def effects(
@@ -45,6 +43,8 @@ def effects(
     n = len(before)
     yield row("fidelity", plain(fidelity(before, after, sweep.items["group"].to_numpy(dtype=str))[0], n), dims)
     yield row("margin_gain", plain(gain(before, after)[0], n), dims)
+    for subtask, found in _by_subtask(sweep, ablated - intact):
+        yield row("d_acc", found.scaled(PP), dict(dims) | {"subset": subtask})
     yield from _collapse(sweep, ablated, intact, dims)
 
 
@@ -85,6 +85,13 @@ def of_objective(sweep: Sweep, objective: str, conditions: list[str], draws: int
 def _sizes(sweep: Sweep, objective: str) -> tuple[int, int]:
     mine = sweep.items[sweep.items["group"].isin(OBJECTIVE_GROUPS[objective])]
     return len(mine), mine["cluster_id"].nunique()
+
+
+def _by_subtask(sweep: Sweep, values: np.ndarray) -> Iterator[tuple[str, Estimate]]:
+    """By sub-task the mean over prompts of the mean over the prompt's items of item values (items,)."""
+    for subtask in sorted(sweep.items["subtask"].unique()):
+        means = by_prompt(sweep.items, values[:, None], {subtask: 1.0})
+        yield str(subtask), linear(means[0].to_numpy(), means.index.get_level_values(1).to_numpy(dtype=str))
 
 
 def _margin(sweep: Sweep, condition: str, group: str) -> Estimate:
