@@ -63,11 +63,15 @@ def _by_shape(table: pd.DataFrame, cells_of: Callable[[np.ndarray, list[str]], _
     """Items grouped by how many replies they have on each side, so that each shape is one array operation."""
     table = table.sort_values([*GROUP, "side"])
     number = table.groupby(GROUP, sort=False).ngroup().to_numpy()
-    sides = table["side"].groupby(number).agg("|".join)
-    both = sides.str.contains("chosen") & sides.str.contains("rejected")
+    side, names = pd.factorize(table["side"], sort=True)
+    has = np.zeros((number.max() + 1, len(names)), bool)
+    has[number, side] = True
+    shapes, shape = np.unique(has, axis=0, return_inverse=True)
+    sides = [[str(name) for name in names[mine]] for mine in shapes]
     return [
-        _items(table[np.isin(number, sides.index[sides == shape])], shape.split("|"), cells_of)
-        for shape in sides[both].unique()
+        _items(table[(shape == i)[number]], mine, cells_of)
+        for i, mine in enumerate(sides)
+        if "chosen" in "|".join(mine) and "rejected" in "|".join(mine)
     ]
 
 
