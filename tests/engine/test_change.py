@@ -81,7 +81,7 @@ def test_heads_change_by_the_mean_length_of_their_differences(paths, family, sto
     assert found["tokens"] == stored.shape[1]
 
 
-@pytest.mark.parametrize("site", ["mlp", "attention"])
+@pytest.mark.parametrize("site", ["mlp", "attention", "activation"])
 def test_a_model_has_not_changed_from_itself_and_change_is_the_same_both_ways(paths, family, store, tmp_path, site):
     reading = replace(CHANGE, site=site)
     other = tiny_model(tmp_path / "other", family, seed=9)

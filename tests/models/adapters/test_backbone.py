@@ -74,6 +74,15 @@ def test_a_language_model_is_loaded_whole_and_without_advice_to_train_a_head(
     assert adapter.describe()["dtype"] == "float32"
 
 
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_a_model_that_knows_of_no_padding_takes_several_rows(family: str, tiny: Tiny, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(tiny(family), tmp_path / "m"))
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(config | {"pad_token_id": None}))
+    pair = zip(*(inputs_of_neurons(found(p).load(), None) for p in (path, tiny(family))), strict=True)
+    assert all(torch.equal(one, other) for one, other in pair)
+
+
 def test_layers_that_are_not_in_the_checkpoint_are_not_made_up(tiny: Tiny, tmp_path: Path) -> None:
     path = headless(tiny("bert"), tmp_path / "plain")
     tensors = load_file(path / "model.safetensors")
