@@ -97,7 +97,7 @@ def beside(base: Any, model: Any, site: str, into: Difference) -> Iterator[None]
 def require_alike(base: Any, model: Any, site: str) -> None:
     """Raise InputError, saying what differs, unless two adapters' models take the same inputs and have the same neurons."""
     for adapter in (model, base):
-        if not hasattr(adapter, "sites"):
+        if not hasattr(adapter, "model"):
             raise InputError(
                 f"{type(adapter).__name__} has no neurons that could be compared; expected two transformers models, a reward "
                 "model and, with --role base=PATH, the one it was trained from"
