@@ -164,11 +164,13 @@ def test_after_replaces_what_the_neurons_do():
     assert not np.isclose(first, other).any()
 
 
-def test_the_disturbance_is_standard_normal():
+def test_the_disturbance_is_standard_normal_and_apart_from_the_noise_of_the_score():
     many = tuple(units(planted.items(np.random.default_rng(0), 1000)))
     noise = model().disturbance(many, np.array([[True, False, True], [True, False, False]]))
     assert abs(noise.mean()) < 0.1
     assert noise.std() == pytest.approx(1, abs=0.1)
+    assert model().fixed(many).std() == pytest.approx(0.3, abs=0.03)
+    assert abs(np.corrcoef(noise, model().fixed(many))[0, 1]) < 0.1
 
 
 def test_nothing_is_captured_and_nothing_comes_of_attaching():

@@ -148,6 +148,8 @@ def test_identical_siblings_have_identical_scores_and_sums():
 def test_siblings_carry_what_they_were_trained_on():
     scene = scenes.siblings(4, n=200, seeds=(0, 1))
     assert len(scene.subject.members) == 6
+    intact = scene.subject.answer(Score(tuple(units(scene.items)))).groupby(["member", "unit_id"])["score"]
+    assert (intact.nunique() == 2).all()
     for member, able in {"helpful": (True, False), "harmless": (False, True), "mixed": (True, True)}.items():
         found = margins(scene, member=(member, 1))
         for objectives, is_able in zip((("helpful",), scenes.HARMLESS), able, strict=True):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.numpy import load_file
 from transformers import AutoTokenizer
 
 from harness.condition import NONE, Ablation, Condition
@@ -147,9 +149,12 @@ def test_items_mark_the_side_of_their_own_objective() -> None:
 @pytest.mark.parametrize("architecture", list(planted.ARCHITECTURES))
 def test_same_seed_same_bytes_and_words_are_single_tokens(architecture: str, tmp_path: Path) -> None:
     truths = [planted.planted_transformer(tmp_path / str(i), architecture, seed) for i, seed in enumerate((3, 3, 4))]
-    a, b, c = ((tmp_path / str(i) / "model.safetensors").read_bytes() for i in range(3))
+    files = [tmp_path / str(i) / "model.safetensors" for i in range(3)]
     assert truths[0] == truths[1] != truths[2]
-    assert a == b != c
+    assert files[0].read_bytes() == files[1].read_bytes()
+    one, other = (load_file(files[i]) for i in (0, 2))
+    (untouched,) = (name for name in one if "layer" in name and re.search(r"\.0\..*(q_proj|query)\.weight", name))
+    assert not np.isclose(one[untouched], other[untouched]).all()
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "0")
     for word in (*planted.FILLERS, *(w for words in planted.MARKERS.values() for w in words)):
         assert len(tokenizer.encode(word, add_special_tokens=False)) == 1
