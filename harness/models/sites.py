@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
+from harness.models.experts import at_experts, fused_experts
 
 if TYPE_CHECKING:
     import torch
@@ -57,11 +58,23 @@ def locate(model: Any) -> tuple[Site, ...]:
 
     One rule for all families: among the linear modules in an item of a `ModuleList` that write to the
     residual stream (outputs as many as it is wide) and are not beneath attention, the one with most
-    inputs, the last of several. An encoder-decoder gives the encoder's layers, then the decoder's (where
-    position t holds the token before the encoder's t). Raises InputError where there is none, and for
-    mixtures of experts, whose neurons are not inputs of one linear module.
+    inputs, the last of several. A layer's experts are a site of their own, beside an MLP that all tokens share:
+    neuron j of expert e is number e * width + j (`harness.models.experts`). An encoder-decoder gives the
+    encoder's layers, then the decoder's (where position t holds the token before the encoder's t). Raises
+    InputError where there is none, and for experts that are no such module.
     """
-    return tuple(_mlps(model).values())
+    modules = dict(model.named_modules())
+    experts = fused_experts(model)
+    sites = {path: Site(path, modules[path], n, attach=at_experts) for path, n in experts.items()}
+    sites |= {site.path: site for site in _mlps(model, experts).values()}
+    if not sites:
+        sizes = _linear_sizes(modules)
+        raise InputError(
+            f"{type(model).__name__}: no layer has an MLP whose last linear module writes to the residual stream of "
+            f"{_residual_width(model, sizes)}; linear modules outside attention: {_seen(sizes, beneath=False)}. Neurons "
+            "need another model"
+        )
+    return tuple(sites[path] for path in modules if path in sites)
 
 
 def locate_attention(model: Any) -> tuple[Site, ...]:
@@ -92,8 +105,13 @@ def locate_activations(model: Any) -> tuple[Site, ...]:
 
     One rule for all families: of the modules of a layer that are not beneath attention and act on as many
     numbers as the MLP has neurons each by itself, the one nearest to the down-projection (`locate`).
-    Raises what `locate` raises, and InputError for a layer whose MLP calls a plain function.
+    Raises what `locate` raises, and InputError for a layer whose MLP calls a plain function, and for experts.
     """
+    if any(site.attach is at_experts for site in locate(model)):
+        raise InputError(
+            f"{type(model).__name__} is a mixture of experts, whose activation function runs once an expert; use the "
+            "neurons at 'mlp' instead"
+        )
     modules = dict(model.named_modules())
     layer_of, found = _layers(modules), []
     inside: dict[str, list[str]] = {}
@@ -140,28 +158,21 @@ class Sites(dict[str, tuple[Site, ...]]):
 # --- the structure of a model ---------------------------------------------------------------------
 
 
-def _mlps(model: Any) -> dict[str, Site]:
-    """The last linear module of the MLP of every layer, by the layer's path."""
+def _mlps(model: Any, experts: Iterable[str] = ()) -> dict[str, Site]:
+    """The last linear module of the MLP of every layer, by the layer's path; beside experts only what is in their block."""
     modules = dict(model.named_modules())
-    if experts := [path for path in modules if path.split(".")[-1] == "experts"]:
-        raise InputError(
-            f"{type(model).__name__} is a mixture of experts ({', '.join(experts[:5])}); neurons can be captured and ablated "
-            "in models with one MLP a layer. Neurons need another model"
-        )
     sizes, layer_of = _linear_sizes(modules), _layers(modules)
     width, tokens_first = _residual_width(model, sizes), model.config.model_type in TOKENS_FIRST
+    blocks = {layer_of(path): path.rpartition(".")[0] for path in experts}
     found: dict[str, Site] = {}
     for path, (inputs, outputs) in sizes.items():
         layer = layer_of(path)
         if layer is None or outputs != width or _attention(path) is not None:
             continue
+        if not path.startswith(f"{blocks.get(layer, layer)}."):
+            continue
         if layer not in found or inputs >= found[layer].width:
             found[layer] = Site(path, modules[path], inputs, tokens_first)
-    if not found:
-        raise InputError(
-            f"{type(model).__name__}: no layer has an MLP whose last linear module writes to the residual stream of "
-            f"{width}; linear modules outside attention: {_seen(sizes, beneath=False)}. Neurons need another model"
-        )
     return found
 
 

@@ -219,12 +219,9 @@ def test_real_models_reproduce_their_probes(name: str, shared: Path) -> None:
 
 def test_says_why_its_neurons_cannot_be_read(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(FAMILIES, "albert", Family("albert", FAMILIES["bert"].tokenizer, {"embedding_size": 16}))
-    experts = {"num_key_value_heads": 2, "num_local_experts": 2, "num_experts_per_tok": 1}
-    monkeypatch.setitem(FAMILIES, "mixtral", Family("mixtral", FAMILIES["llama"].tokenizer, experts))
     said = {
         family: resolve(ModelSpec(model=str(tiny(family)), template=template)).load().describe()["neurons_missing"]
-        for family, template in (("albert", "raw"), ("mixtral", "raw"), ("bert", "raw"), ("xlnet", "raw"))
+        for family, template in (("albert", "raw"), ("bert", "raw"), ("xlnet", "raw"))
     }
     assert "albert.encoder.albert_layer_groups.0.albert_layers.0.ffn_output ran 2 times" in said["albert"]
-    assert "mixture of experts (model.layers.0.mlp.experts, model.layers.1.mlp.experts)" in said["mixtral"]
     assert (said["bert"], said["xlnet"]) == (None, None)
