@@ -138,9 +138,18 @@ class PlantedNeurons:
         _require_site(reading.site)
         counts = {"tokens": np.array(float(len(request.units))), "units": np.array(float(len(request.units)))}
         return {
-            member: _READINGS[reading.what](self.models[member], request) | counts
+            member: _READINGS[reading.what](self, member, request) | counts
             for member in planted.asked(self.members, request)
         }
+
+    def base(self, against: str, seed: int) -> NeuronModel:
+        """The model of the member called `against` with this seed, or its first; raises InputError without one."""
+        seeds = {s: model for (member, s), model in self.models.items() if member == against}
+        if not seeds:
+            raise InputError(
+                f"no member {against!r} to compare with; the subject has {sorted({m for m, _ in self.models})}"
+            )
+        return seeds.get(seed, next(iter(seeds.values())))
 
     def _capture(self, request: Capture) -> dict[tuple[str, int], Captured]:
         return {}
@@ -180,15 +189,15 @@ def _held(condition: Condition, shape: tuple[int, ...]) -> tuple[np.ndarray, np.
 # --- readings: what `harness.models.accumulate` sums over tokens, here over units -------------------
 
 
-def _moments(model: NeuronModel, request: Accumulate) -> dict[str, np.ndarray]:
-    a = model.activations(request.units)
+def _moments(subject: PlantedNeurons, member: tuple[str, int], request: Accumulate) -> dict[str, np.ndarray]:
+    a = subject.models[member].activations(request.units)
     found = {"mean": a, "abs_mean": abs(a), "mean_square": a**2, "positive": (a > 0).astype(float)}
     # Added up unit by unit, so that neurons that are equal in every unit are equal in every sum.
     return {name: values.sum(0) / len(a) for name, values in found.items()}
 
 
-def _attribution(model: NeuronModel, request: Accumulate) -> dict[str, np.ndarray]:
-    units, found = request.units, _moments(model, request)
+def _attribution(subject: PlantedNeurons, member: tuple[str, int], request: Accumulate) -> dict[str, np.ndarray]:
+    model, units, found = subject.models[member], request.units, _moments(subject, member, request)
     total = np.array(request.weights or (1 / len(units),) * len(units))[:, None, None]
     product = (total * model.weights * model.activations(units)).sum(0)
     gradient = (total * model.weights).sum(0)
@@ -196,9 +205,15 @@ def _attribution(model: NeuronModel, request: Accumulate) -> dict[str, np.ndarra
     return found | {"product": product, "gradient": gradient, "attribution": attribution}
 
 
-def _sample(model: NeuronModel, request: Accumulate) -> dict[str, np.ndarray]:
+def _sample(subject: PlantedNeurons, member: tuple[str, int], request: Accumulate) -> dict[str, np.ndarray]:
     units = sorted(request.units, key=_digest)
-    return {"sample": model.activations(units).astype(np.float32)}
+    return {"sample": subject.models[member].activations(units).astype(np.float32)}
+
+
+def _change(subject: PlantedNeurons, member: tuple[str, int], request: Accumulate) -> dict[str, np.ndarray]:
+    models = subject.models[member], subject.base(request.against, member[1])
+    after, before = (model.activations(request.units) for model in models)
+    return {"mean_square": ((after - before) ** 2).sum(0) / len(after)}
 
 
 def _digest(unit: Unit) -> bytes:
@@ -206,8 +221,9 @@ def _digest(unit: Unit) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
-_READINGS: dict[str, Callable[[NeuronModel, Accumulate], dict[str, np.ndarray]]] = {
+_READINGS: dict[str, Callable[[PlantedNeurons, tuple[str, int], Accumulate], dict[str, np.ndarray]]] = {
     "moments": _moments,
     "attribution": _attribution,
     "sample": _sample,
+    "change": _change,
 }

@@ -143,6 +143,23 @@ def test_a_sample_is_sorted_by_the_digest_of_the_text_whatever_the_order_asked()
     assert np.allclose(found, [m.activations([u])[0] for u in sorted(UNITS, key=digest)])
 
 
+def test_change_is_the_mean_square_difference_to_the_base_of_the_same_seed_or_its_first():
+    subject = PlantedNeurons(
+        {("base", 1): model(5), ("base", 2): model(6), ("mixed", 2): model(1), ("mixed", 3): model(2)}
+    )
+    asked = Accumulate(UNITS, Reading("change"), members=(("mixed", 2), ("mixed", 3)), against="base")
+    found = subject.answer(asked)
+    for seed, base in ((2, 2), (3, 1)):
+        differences = [
+            subject.models["mixed", seed].activations([u])[0] - subject.models["base", base].activations([u])[0]
+            for u in UNITS
+        ]
+        assert np.allclose(found["mixed", seed]["mean_square"], sum(d**2 for d in differences) / len(UNITS))
+        assert found["mixed", seed].keys() == {"mean_square", "tokens", "units"}
+    with pytest.raises(InputError, match=r"no member 'base'.*helpful"):
+        SUBJECT.answer(Accumulate(UNITS, Reading("change"), against="base"))
+
+
 def test_after_replaces_what_the_neurons_do():
     asked = []
 
@@ -185,7 +202,7 @@ def test_nothing_is_captured_and_nothing_comes_of_attaching():
         (Score(UNITS, (cond(layers=(0, 2)),)), "2 layers of 3 neurons"),
         (Score(UNITS, (cond(site="attention"),)), "attention.*known: mlp, activation"),
         (Accumulate(UNITS, Reading("moments", site="attention")), "attention.*known: mlp, activation"),
-        (Accumulate(UNITS, Reading("median")), "median.*known: moments, attribution, sample"),
+        (Accumulate(UNITS, Reading("median")), "median.*known: moments, attribution, sample, change"),
         (Compare("item", *UNITS[:2]), "Score, Accumulate, Capture, Attach; found a Compare"),
     ],
 )
