@@ -21,7 +21,8 @@ class Difference(Accumulator):
     """Difference of two models' activations over counted tokens, a of the model and b of its base at the same token.
 
     At neurons `mean_square`, the mean of (a - b)^2, whose root is N2 of Tanwar and Atanasova (2606.13209); at
-    attention heads `norm`, the mean over tokens of the length of a head's difference (N4). A pass of the base
+    attention heads `norm`, the mean over tokens of the length of a head's difference (N4). With them `abs_mean` and
+    `base_abs_mean`, the means of |a| and |b|, of a head over its columns. A pass of the base
     (`before`) belongs inside each `watching`; its activations are kept only until the model reaches the layer.
     """
 
@@ -70,9 +71,10 @@ class Difference(Accumulator):
             yield
 
     def result(self) -> dict[str, np.ndarray]:
-        """Keys `tokens`, and `mean_square` (layers, neurons) in squared activations or `norm` (layers, heads) in activations."""
+        """Keys `tokens`, `mean_square` (layers, neurons) in squared activations or `norm` (layers, heads), `abs_mean`, `base_abs_mean`."""
         tokens, sums = self._sums.arrays()
-        return {"tokens": np.array(tokens), self._name: sums[0] / tokens}
+        names = (self._name, "abs_mean", "base_abs_mean")
+        return {"tokens": np.array(tokens), **dict(zip(names, sums / tokens, strict=True))}
 
 
 @contextmanager
@@ -130,8 +132,13 @@ def _runs(sizes: Iterable[int]) -> str:
 
 
 def _moved(site: Site, count: torch.Tensor, after: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
-    """Sums (1, width) of squared differences, or (1, heads) of lengths of the heads' differences, over counted tokens."""
-    difference = after - before
-    if not site.heads:
-        return (count @ difference.square())[None]
-    return (count @ difference.unflatten(1, (site.heads, -1)).norm(dim=2))[None]
+    """Sums (3, width) of squared differences, |a| and |b|; at heads (3, heads), lengths of differences and means over columns."""
+    import torch
+
+    parts = [after - before, after.abs(), before.abs()]
+    if site.heads:
+        moved, *sizes = (part.unflatten(1, (site.heads, -1)) for part in parts)
+        parts = [moved.norm(dim=2), *(size.mean(dim=2) for size in sizes)]
+    else:
+        parts[0] = parts[0].square()
+    return torch.stack([count @ part for part in parts])

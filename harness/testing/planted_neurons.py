@@ -213,7 +213,8 @@ def _sample(subject: PlantedNeurons, member: tuple[str, int], request: Accumulat
 def _change(subject: PlantedNeurons, member: tuple[str, int], request: Accumulate) -> dict[str, np.ndarray]:
     models = subject.models[member], subject.base(request.against, member[1])
     after, before = (model.activations(request.units) for model in models)
-    return {"mean_square": ((after - before) ** 2).sum(0) / len(after)}
+    parts = {"mean_square": (after - before) ** 2, "abs_mean": np.abs(after), "base_abs_mean": np.abs(before)}
+    return {name: part.sum(0) / len(after) for name, part in parts.items()}
 
 
 def _digest(unit: Unit) -> bytes:

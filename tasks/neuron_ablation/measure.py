@@ -18,7 +18,7 @@ from .conditions import Held
 from .controls import seeded
 from .design import HALVES, Corpus, Design, Target, label
 from .params import Params
-from .scores import SCORES, NeuronScore, by_head, pooled
+from .scores import SCORES, NeuronScore, pooled
 from .sets import OBJECTIVES, Ranking
 
 SAMPLED = 256
@@ -34,7 +34,7 @@ class Measured:
 
     All (layers, width) float32: `chosen_by[model][objective]`, what an ablated model's sets are chosen by; `halves` the
     same from either half of the corpus (2, layers, width); `scores[model][corpus]` of every model on every corpus;
-    `activity` mean |activation|, where there is a base model to compare with. `neutral[model]` are the rankings on
+    `activity` (2, layers, width) mean |activation| of it and of its base, where there is one. `neutral[model]` are the rankings on
     resamples of the neutral corpus, `held[model]` is what its ablated neurons are held at.
     """
 
@@ -77,7 +77,9 @@ def requests(design: Design, params: Params, members: Members) -> dict[Key, Requ
         raise InputError(f"score={params.score} compares with a base model; name it with --role base=MODEL")
     reads = {(how.reading, o): (models, how.against) for o in OBJECTIVES}
     if base:
-        reads |= {("moments", o): ((*models, *base), "") for o in OBJECTIVES}
+        reads |= {("change", o): (models, "base") for o in OBJECTIVES}
+    if how.against:
+        reads |= {("moments", o): (ablated, "") for o in OBJECTIVES}
     if params.controls and how.alone:
         reads[how.reading, "neutral"] = ablated, how.against
     wanted: dict[Key, Request] = {("judged", "", 0): Score(tuple(preference.units(design.judged)), members=ablated)}
@@ -125,7 +127,7 @@ def _measured(design: Design, params: Params, answers: Mapping[Key, Any]) -> Mea
         {t.model: _chosen_by(how, sums, t) for t in design.targets},
         {t.model: _halves(how, sums, t) for t in design.targets},
         {m: _scores(how, sums, m) for m in models if m[0] != "base"},
-        {m: _activity(sums, m) for m in sums.models("moments") if any(b == "base" for b, _ in sums.models("moments"))},
+        {m: _activity(sums, m) for m in sums.models("change")},
         {m: _neutral(how, sums, m, params) for m in ablated},
         {m: _held(how, sums, m, params) for m in ablated},
     )
@@ -134,21 +136,24 @@ def _measured(design: Design, params: Params, answers: Mapping[Key, Any]) -> Mea
 def _chosen_by(
     how: NeuronScore, sums: _Sums, target: Target, parts: Sequence[int] | None = None
 ) -> dict[str, np.ndarray]:
-    """(layers, width) by objective, float32: rounded before anything is chosen, so that the result holds what chose.
-
-    Raises InputError where the sources have other neurons than the model that is ablated.
-    """
+    """(layers, width) by objective, float32: rounded before anything is chosen, so that the result holds what chose."""
+    _require_alike(how, sums, target)
     heads = sums.heads(target.model, how.reading)
     found = {o: sums.of(model, how.reading, corpus, parts) for o, (model, corpus) in target.sources.items()}
-    scores = {o: how.of(found[o], found[p], heads).astype(np.float32) for o, p in (OBJECTIVES, OBJECTIVES[::-1])}
-    shapes = {label(target.model): sums.of(target.model, how.reading, "both")["mean"].shape} if how.alone else {}
-    shapes |= {label(model): scores[o].shape for o, (model, _) in target.sources.items()} if not heads else {}
+    return {o: how.of(found[o], found[p], heads).astype(np.float32) for o, p in (OBJECTIVES, OBJECTIVES[::-1])}
+
+
+def _require_alike(how: NeuronScore, sums: _Sums, target: Target) -> None:
+    """Raises InputError where the sources have other neurons than the model that is ablated."""
+    shapes = {}
+    for model in (target.model, *(model for model, _ in target.sources.values())):
+        own = sums.of(model, how.reading, OBJECTIVES[0])
+        shapes[label(model)] = how.of(own, own, sums.heads(model, how.reading)).shape
     if len(set(shapes.values())) > 1:
         raise InputError(
             f"siblings are fine-tuned from one base, but these have different neurons (layers, width): {shapes}; use "
             "-P neuron_ablation.sets=corpora"
         )
-    return scores
 
 
 def _halves(how: NeuronScore, sums: _Sums, target: Target) -> dict[str, np.ndarray]:
@@ -162,8 +167,8 @@ def _scores(how: NeuronScore, sums: _Sums, model: Model) -> dict[str, np.ndarray
 
 
 def _activity(sums: _Sums, model: Model) -> dict[str, np.ndarray]:
-    heads = sums.heads(model, "moments")
-    return {o: by_head(sums.of(model, "moments", o)["abs_mean"], heads, np.mean).astype(np.float32) for o in OBJECTIVES}
+    found = {o: sums.of(model, "change", o) for o in OBJECTIVES}
+    return {o: np.stack([of["abs_mean"], of["base_abs_mean"]]).astype(np.float32) for o, of in found.items()}
 
 
 def _neutral(how: NeuronScore, sums: _Sums, model: Model, params: Params) -> list[Ranking]:

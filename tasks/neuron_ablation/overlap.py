@@ -26,16 +26,18 @@ def top(score: np.ndarray, percent: float, params: Params) -> Chosen:
 
 
 def overlaps(arrays: Arrays, params: Params) -> Iterator[Metric]:
-    """Every pair of (model, objective) rankings at every percentage; models with their base by mean |activation|."""
+    """Every pair of (model, corpus) rankings at every percentage; a model and its base by mean |activation|."""
+    scores, activity = (
+        {name.removeprefix(kind): a for name, a in arrays.items() if name.startswith(kind)}
+        for kind in ("score/", "activity/")
+    )
     for percent in params.levels:
-        for kind, own in (("score", False), ("activity", True)):
-            scores = {name.removeprefix(f"{kind}/"): a for name, a in arrays.items() if name.startswith(f"{kind}/")}
-            tops = {name: top(score, percent, params) for name, score in scores.items()}
-            for a, b in combinations(sorted(tops), 2):
-                if own and sum(name.startswith("base.") for name in (a, b)) != 1:
-                    continue
-                dims = {"a": a, "b": b, "p": f"{percent:g}"} | ({"score": "abs_mean"} if own else {})
-                yield from _shared(tops[a], tops[b], scores[a], dims)
+        tops = {name: top(score, percent, params) for name, score in scores.items()}
+        for a, b in combinations(sorted(tops), 2):
+            yield from _shared(tops[a], tops[b], scores[a], {"a": a, "b": b, "p": f"{percent:g}"})
+        for name, (own, base) in sorted(activity.items()):
+            dims = {"a": name, "b": f"base/{name.split('/')[1]}", "p": f"{percent:g}", "score": "abs_mean"}
+            yield from _shared(top(own, percent, params), top(base, percent, params), own, dims)
 
 
 def _shared(a: Chosen, b: Chosen, score: np.ndarray, dims: Mapping[str, str]) -> Iterator[Metric]:
@@ -70,10 +72,11 @@ def reliabilities(arrays: Arrays, params: Params) -> Iterator[Metric]:
         r = float(spearmanr(first[known], second[known]).statistic) if known.sum() > 2 else np.nan
         full = 2 * r / (1 + r) if r > -1 else np.nan
         flag = f"below {RELIABLE}: more pairs would move the sets" if full < RELIABLE else None
-        yield row("score_reliability", plain(full, int(known.sum()), flag or "all scores are equal"), dims)
+        reason = "the scores of a half are all equal" if np.isnan(full) else flag
+        yield row("score_reliability", plain(full, int(known.sum()), reason), dims)
         for percent in params.levels:
-            tops = [top(half, percent, params) for half in (first, second)]
-            found = {m.name: m for m in _shared(*tops, first, dims | {"p": f"{percent:g}"})}["overlap"]
+            a, b = (top(half, percent, params) for half in (first, second))
+            found = {m.name: m for m in _shared(a, b, first, dims | {"p": f"{percent:g}"})}["overlap"]
             yield row("half_overlap", plain(found.value, found.n or 0, found.reason), found.dims)
 
 

@@ -61,12 +61,15 @@ def test_neurons_of_layers_of_two_widths() -> None:
     into = Difference()
     add(into, layers(3, 2), base, model)
     found = into.result()
-    assert set(found) == {"tokens", "mean_square"}
+    assert set(found) == {"tokens", "mean_square", "abs_mean", "base_abs_mean"}
     assert found["tokens"] == WEIGHTS.sum()
     assert np.isnan(found["mean_square"][1, 2])
     for layer, width in enumerate((3, 2)):
         expected = weighted(squares(base[layer], model[layer]), WEIGHTS)
         np.testing.assert_allclose(found["mean_square"][layer, :width], expected, rtol=1e-12)
+        for name, of in (("abs_mean", model), ("base_abs_mean", base)):
+            expected = weighted(np.abs(of[layer].double().numpy()), WEIGHTS)
+            np.testing.assert_allclose(found[name][layer, :width], expected, rtol=1e-12)
 
 
 @torch.inference_mode()
@@ -76,7 +79,10 @@ def test_heads_have_the_length_of_their_difference() -> None:
     add(into, layers(6, heads=3), [base], [model])
     found = into.result()
     lengths = [np.sqrt(squares(base, model)[..., 2 * h : 2 * h + 2].sum(-1)) for h in range(3)]
-    assert set(found) == {"tokens", "norm"}
+    assert set(found) == {"tokens", "norm", "abs_mean", "base_abs_mean"}
+    for name, of in (("abs_mean", model), ("base_abs_mean", base)):
+        expected = weighted(np.abs(of.double().numpy()), WEIGHTS).reshape(3, 2).mean(axis=1)
+        np.testing.assert_allclose(found[name][0], expected, rtol=1e-12)
     np.testing.assert_allclose(found["norm"][0], [weighted(x, WEIGHTS) for x in lengths], rtol=1e-12)
 
 
