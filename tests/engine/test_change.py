@@ -62,7 +62,7 @@ def test_neurons_change_by_what_stored_activations_of_both_models_say(paths, fam
     model = reward_model(paths[0], family)
     found = Engine(model, store, budget=budget).accumulate(UNITS, EVEN, CHANGE, base(paths[1]))
     expected = differences(*paths, texts(model), "mlp", SKIP)
-    assert set(found) == {"tokens", "units", "mean_square"}
+    assert set(found) == {"tokens", "units", "mean_square", "abs_mean", "base_abs_mean"}
     assert np.sqrt(found["mean_square"]) == pytest.approx(np.sqrt((expected**2).mean(1)), rel=1e-6, abs=1e-6)
     assert found["mean_square"].min() > 1e-4
     assert found["tokens"] == expected.shape[1]
