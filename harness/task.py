@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,11 @@ from harness.errors import InputError
 from harness.preference import PreferenceItem, Unit
 from harness.reading import MOMENTS, Reading
 from harness.registry import Registry
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from harness.results.schema import ResultRecord
 
 ScoreTable = pd.DataFrame
 """One row a unit x condition x replicate x member x seed; `TABLE_COLUMNS`, then `x_*` columns that tasks attach."""
@@ -218,6 +223,8 @@ class Task(ABC):
 
     meta: ClassVar[TaskMeta]
     Params: ClassVar[type]
+    plots: ClassVar[Mapping[str, Callable[[ResultRecord, Arrays], Figure]]] = {}
+    """The task's own figures by name, drawn from a result's rows and arrays alone; InputError where one cannot be drawn."""
 
     @abstractmethod
     def steps(self, data: TaskData, params: Any) -> Steps:

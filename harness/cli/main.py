@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from harness.cli import board, compare, demo, listing, recompute, score, show, store, validate
+from harness.cli import board, compare, demo, listing, plot, recompute, score, show, store, validate
 from harness.cli import run as run_verb
 from harness.errors import HarnessError
 
@@ -23,6 +23,7 @@ app.command("score")(score.score)
 app.command("recompute")(recompute.recompute)
 app.command("compare")(compare.compare)
 app.command("show")(show.show)
+app.command("plot")(plot.plot)
 app.command("list")(listing.list_)
 app.command("validate")(validate.validate)
 app.command("demo")(demo.demo)

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
+from harness.errors import HarnessError, InputError
 from harness.results.schema import MetricRecord, ResultRecord
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"
 MARKERS = {"random": "x", "longest": "^", "shortest": "v"}
 
 
+def need_matplotlib() -> None:
+    """Raises HarnessError with the command that installs matplotlib where it is missing."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise HarnessError("figures need matplotlib, which is not installed: pip install 'reward-harness[plots]'")
+
+
 def forest(record: ResultRecord, names: tuple[str, ...] = ()) -> Any:
     """A matplotlib figure: one line a metric, in panels by unit. `names` chooses metrics; by default those with an interval.
 
-    Raises ValueError where nothing can be drawn. Colours are from the Okabe-Ito palette, safe for colour-blind readers.
+    Raises InputError where nothing can be drawn. Colours are from the Okabe-Ito palette, safe for colour-blind readers.
     """
     import matplotlib.pyplot as plt
 
     chosen = [m for m in record.metrics if m.value is not None and (m.name in names if names else m.ci is not None)]
     units = [u for u in ("proportion", "pp") if any(m.unit == u for m in chosen)]
     if not units:
-        raise ValueError("no metric with a value in proportion or pp to draw")
+        asked = f" among {', '.join(names)}" if names else ""
+        raise InputError(f"no metric with a value in proportion or pp to draw{asked}; `show` prints those there are")
     heights = [sum(m.unit == u for m in chosen) for u in units]
     figure, axes = plt.subplots(
         len(units),

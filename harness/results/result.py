@@ -6,15 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from harness import metrics
+from harness.errors import InputError
 from harness.results import store
 from harness.results.schema import MetricRecord, ResultRecord
-from harness.task import ScoreTable
+from harness.task import TASKS, ScoreTable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -61,11 +65,26 @@ class Result:
         main = [line(m) for m in self.record.metrics if m.main]
         return f"<{self.record.task.name} of {self.record.subject.name}: {'; '.join(main) or self.record.status}>"
 
-    def plot(self, names: tuple[str, ...] = ()) -> Any:
-        """A matplotlib figure: metrics in percentage points and proportions with their intervals and the trivial baselines."""
-        from harness.results.plot import forest
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Names of the task's own figures; raises InputError where the task is not known here."""
+        return tuple(TASKS.get(self.record.task.name).plots)
 
-        return forest(self.record, names)
+    def plot(self, names: tuple[str, ...] = (), *, figure: str | None = None) -> Figure:
+        """A matplotlib figure: metrics in percentage points and proportions with their intervals and the trivial baselines.
+
+        `names` chooses metrics; `figure` names one of the task's own `figures` instead. Raises HarnessError without
+        matplotlib, InputError where there is no such figure or nothing to draw it from.
+        """
+        from harness.results.plot import forest, need_matplotlib
+
+        need_matplotlib()
+        if figure is None:
+            return forest(self.record, names)
+        if figure not in self.figures:
+            offered = ", ".join(self.figures) or "none of its own; leave `figure` out for its metrics"
+            raise InputError(f"{self.record.task.name} has no figure {figure!r}; it has {offered}")
+        return TASKS.get(self.record.task.name).plots[figure](self.record, self.arrays)
 
 
 def line(metric: MetricRecord) -> str:

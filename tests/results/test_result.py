@@ -3,9 +3,11 @@ from __future__ import annotations
 import matplotlib
 import pytest
 
+from harness.errors import InputError
 from harness.results.result import Result, line, spell
 from harness.results.schema import MetricRecord
 from harness.results.store import read_record, write_result
+from harness.task import TASKS, Task
 from tests.results.trees import METRIC, record, scores, write
 
 matplotlib.use("Agg")
@@ -53,8 +55,20 @@ def test_the_figure_has_a_panel_a_unit_and_a_point_a_metric(result):
     labels = [t.get_text() for axis in figure.axes for t in axis.get_yticklabels()]
     assert [axis.get_xlabel().split(" (")[0] for axis in figure.axes] == ["per cent", "percentage points"]
     assert [label.split()[0] for label in labels] == ["acc", "gap"]
-    with pytest.raises(ValueError, match="no metric"):
+    with pytest.raises(InputError, match="no metric"):
         result.plot(("gone",))
+
+
+def test_a_figure_of_the_task_is_drawn_by_name_from_the_record_and_the_arrays(result, monkeypatch):
+    drawn = {"pair": lambda record, arrays: (record.task.name, dict(arrays))}
+    monkeypatch.setitem(TASKS._objects, "t", type("T", (Task,), {"plots": drawn}))
+    assert result.figures == ("pair",)
+    assert result.plot(figure="pair") == ("t", {})
+    with pytest.raises(InputError, match="no figure 'acc'; it has pair"):
+        result.plot(figure="acc")
+    monkeypatch.setitem(TASKS._objects, "t", type("T", (Task,), {}))
+    with pytest.raises(InputError, match="none of its own"):
+        result.plot(figure="pair")
 
 
 def test_a_hostile_name_cannot_leave_the_results_folder(tmp_path):
