@@ -35,7 +35,7 @@ SIZES = {
 KINDS: dict[str, dict[str, Any]] = {
     "mixtral": {"intermediate_size": 12, "num_local_experts": 4, "num_experts_per_tok": 2},
     "qwen2_moe": {"intermediate_size": 48, "moe_intermediate_size": 12, "shared_expert_intermediate_size": 20,
-                  "num_experts": 4, "num_experts_per_tok": 2, "mlp_only_layers": [1]},
+                  "num_experts": 4, "num_experts_per_tok": 2, "mlp_only_layers": [1], "num_hidden_layers": 3},
     "qwen3_moe": {"moe_intermediate_size": 12, "num_experts": 4, "num_experts_per_tok": 2},
     "gpt_oss": {"intermediate_size": 12, "num_local_experts": 4, "num_experts_per_tok": 2},
 }  # fmt: skip
@@ -51,7 +51,7 @@ def load() -> Callable[..., Any]:
         if kind not in made:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
-                config = AutoConfig.for_model(kind, **SIZES, **KINDS[kind])
+                config = AutoConfig.for_model(kind, **(SIZES | KINDS[kind]))
                 model = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager")
                 for name, parameter in model.named_parameters():
                     if name.endswith("bias"):
@@ -74,11 +74,13 @@ def experts_of(model: Any) -> list[Any]:
 def test_where_they_are(load: Any, kind: str) -> None:
     found = [(s.path.removeprefix("model.layers."), s.width) for s in locate(load(kind))]
     experts = EXPERTS * WIDTH
-    expected = {
-        "qwen2_moe": [("0.mlp.experts", experts), ("0.mlp.shared_expert.down_proj", 20), ("1.mlp.down_proj", 48)]
-    }
-    assert found == expected.get(kind, [("0.mlp.experts", experts), ("1.mlp.experts", experts)])
-    assert len(locate_attention(load(kind))) == 2
+    mixed = [
+        ("0.mlp.experts", experts), ("0.mlp.shared_expert.down_proj", 20), ("1.mlp.down_proj", 48),
+        ("2.mlp.experts", experts), ("2.mlp.shared_expert.down_proj", 20),
+    ]  # fmt: skip
+    plain = [("0.mlp.experts", experts), ("1.mlp.experts", experts)]
+    assert found == (mixed if kind == "qwen2_moe" else plain)
+    assert len(locate_attention(load(kind))) == load(kind).config.num_hidden_layers
     with pytest.raises(InputError, match="mixture of experts, whose activation function runs once an expert"):
         locate_activations(load(kind))
 
