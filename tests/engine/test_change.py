@@ -89,7 +89,8 @@ def test_a_model_has_not_changed_from_itself_and_change_is_the_same_both_ways(pa
         Engine(reward_model(a, family), store).accumulate(UNITS, EVEN, reading, base(b))
         for a, b in ((paths[0], other), (other, paths[0]))
     )
-    same(ahead, back, atol=0)
+    swapped = {"abs_mean": "base_abs_mean", "base_abs_mean": "abs_mean"}
+    same(ahead, {swapped.get(key, key): value for key, value in back.items()}, atol=0)
     itself = Engine(reward_model(paths[0], family), store).accumulate(UNITS, EVEN, reading, base(paths[0]))
     name = "norm" if site == "attention" else "mean_square"
     assert (itself[name] == 0).all()
