@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -22,26 +22,18 @@ GROUPS: Mapping[str, Mapping[str, float]] = {
 PP = 100.0
 
 
-def item_weights(items: pd.DataFrame, group: str) -> np.ndarray:
-    """Weights (items,) that turn item values into the group's: mean over sub-tasks of the mean over prompts of the mean over items.
-
-    All zero where one of the group's objectives has no items.
-    """
-    total = np.zeros(len(items))
-    for objective, share in GROUPS[group].items():
-        mine = (items["group"] == objective).to_numpy()
-        if not mine.any():
-            return np.zeros(len(items))
-        some = items[mine]
-        prompts = some.groupby("subtask")["cluster_id"].transform("nunique").to_numpy()
-        beside = some.groupby(["subtask", "cluster_id"])["cluster_id"].transform("size").to_numpy()
-        total[mine] = share / some["subtask"].nunique() / prompts / beside
-    return total
+def subtask_weights(items: pd.DataFrame) -> pd.DataFrame:
+    """Weights, sub-task x item, that turn item values into a sub-task's: mean over its prompts of the mean over a prompt's items."""
+    beside = items.groupby(["subtask", "cluster_id"])["subtask"].transform("size").to_numpy(dtype=float)
+    prompts = items.groupby("subtask")["cluster_id"].transform("nunique").to_numpy(dtype=float)
+    names = np.array(sorted(items["subtask"].unique()), dtype=object)
+    mine = items["subtask"].to_numpy(dtype=object) == names[:, None]
+    return pd.DataFrame(mine / (beside * prompts), index=names, columns=items.index)
 
 
-def subtasks(items: pd.DataFrame, group: str) -> dict[str, float]:
+def subtasks(items: pd.DataFrame, group: str) -> dict[Hashable, float]:
     """Sub-tasks of a group and their shares of it; empty where one of its objectives has no items."""
-    shares: dict[str, float] = {}
+    shares: dict[Hashable, float] = {}
     for objective, share in GROUPS[group].items():
         names = sorted(items.loc[items["group"] == objective, "subtask"].unique())
         if not names:
@@ -50,9 +42,9 @@ def subtasks(items: pd.DataFrame, group: str) -> dict[str, float]:
     return shares
 
 
-def by_prompt(items: pd.DataFrame, values: np.ndarray, shares: Mapping[str, float]) -> pd.DataFrame:
+def by_prompt(items: pd.DataFrame, values: np.ndarray, names: Iterable[Hashable]) -> pd.DataFrame:
     """Means of item values (items, k) by sub-task and prompt, indexed by both."""
-    mine = items["subtask"].isin(list(shares)).to_numpy()
+    mine = items["subtask"].isin(list(names)).to_numpy()
     keys = [items.loc[mine, "subtask"], items.loc[mine, "cluster_id"]]
     return pd.DataFrame(values[mine]).groupby([k.to_numpy() for k in keys], sort=True).mean()
 

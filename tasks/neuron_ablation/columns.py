@@ -14,6 +14,7 @@ from .sets import OBJECTIVES
 
 COLUMNS: Mapping[str, Column] = {
     "acc": Column("proportion", True),
+    "chance": Column("proportion"),
     "k": Column("count"),
     "d_acc": Column("pp"),
     **{f"d_acc_{g}": Column("pp") for g in GROUPS},

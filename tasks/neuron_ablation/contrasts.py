@@ -14,7 +14,7 @@ from harness.stats.estimate import Estimate, student
 from harness.stats.multiplicity import holm
 from harness.task import Metric
 
-from .accuracy import GROUPS, PP, difference, item_weights
+from .accuracy import GROUPS, PP, difference, subtasks
 from .antagonism import Antagonism, antagonism, called
 from .columns import plain, row
 from .conditions import draw_of
@@ -69,12 +69,13 @@ def _excess(
     dims: Mapping[str, str],
     missing: str,
 ) -> Iterator[Metric]:
-    weights = item_weights(sweep.items, group)
+    shares = subtasks(sweep.items, group)
     names = [f"excess_{group}", f"z_{group}"]
-    if not weights.any() or not conditions:
+    if not shares or not conditions:
         reason = missing if not conditions else f"no items of {group}"
         yield from (row(name, plain(None, reason=reason), dims) for name in names)
         return
+    weights = np.array(list(shares.values())) @ sweep.weights.loc[list(shares)].to_numpy()
     own, others = credit[head.condition].to_numpy(dtype=float), credit[conditions].to_numpy(dtype=float)
     test = against(PP * float(weights @ own), PP * (weights @ others), "below")
     items = difference(sweep.items, own - others.mean(axis=1), group)

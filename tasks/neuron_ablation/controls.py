@@ -42,14 +42,12 @@ class LayerDraw:
 
 
 def allot(shares: np.ndarray, n: int, has: np.ndarray) -> np.ndarray:
-    """`n` in whole numbers by `shares` (layers,), largest remainders first, at most `has`; less than `n` only if all are full."""
+    """`n` in whole numbers by `shares` (layers,), largest remainders first, at most `has`; less than `n` only if all layers with a share are full."""
     exact = shares / shares.sum() * n if shares.sum() else np.zeros(len(shares))
     given = np.minimum(np.floor(exact + 1e-9), has).astype(int)
     order = sorted(np.flatnonzero(shares > 0), key=lambda i: (given[i] - exact[i], i))
-    for layer in [i for _ in range(len(order)) for i in order]:
-        if given.sum() >= n:
-            break
-        given[layer] += given[layer] < has[layer]
+    while (missing := n - given.sum()) > 0 and (room := [i for i in order if given[i] < has[i]]):
+        given[room[:missing]] += 1
     return given
 
 

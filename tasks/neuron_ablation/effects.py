@@ -19,16 +19,17 @@ from .sets import OBJECTIVES
 from .sweep import INTACT, Sweep
 
 KAPPA_DRAWS = 1000
-CHANCE = 0.5
 
 OBJECTIVE_GROUPS: Mapping[str, tuple[str, ...]] = {"helpful": ("helpful",), "harmless": ("refuse", "comply")}
 """Items an objective is judged on where margins, not accuracies, are compared."""
 
 
 def baseline(sweep: Sweep, measure: str, dims: Mapping[str, str]) -> Iterator[Metric]:
-    """`acc` of the intact model by sub-task."""
+    """`acc` of the intact model by sub-task, and the `chance` of being right there."""
     for subtask, found in _by_subtask(sweep, sweep.values[measure][INTACT].to_numpy(dtype=float)):
         yield row("acc", found, dict(dims) | {"subset": subtask})
+    for subtask, found in _by_subtask(sweep, sweep.items["chance"].to_numpy(dtype=float)):
+        yield row("chance", plain(found.value, found.n or 0, found.reason), dict(dims) | {"subset": subtask})
 
 
 def effects(
@@ -90,7 +91,7 @@ def _sizes(sweep: Sweep, objective: str) -> tuple[int, int]:
 def _by_subtask(sweep: Sweep, values: np.ndarray) -> Iterator[tuple[str, Estimate]]:
     """By sub-task the mean over prompts of the mean over the prompt's items of item values (items,)."""
     for subtask in sorted(sweep.items["subtask"].unique()):
-        means = by_prompt(sweep.items, values[:, None], {subtask: 1.0})
+        means = by_prompt(sweep.items, values[:, None], [subtask])
         yield str(subtask), linear(means[0].to_numpy(), means.index.get_level_values(1).to_numpy(dtype=str))
 
 
@@ -109,30 +110,19 @@ def _collapse(sweep: Sweep, ablated: np.ndarray, intact: np.ndarray, dims: Mappi
 
     Description only: -1 with zero residuals is what losing all preference looks like. Source: section 6.2.
     """
-    frame = sweep.items[["subtask", "group"]].drop_duplicates("subtask").set_index("subtask").sort_index()
-    weights = np.stack([_subtask_weights(sweep, s) for s in frame.index])
-    above = weights @ intact - CHANCE
+    groups = sweep.items.drop_duplicates("subtask").set_index("subtask")["group"].reindex(sweep.weights.index)
+    weights, n = sweep.weights.to_numpy(), len(groups)
+    above = weights @ (intact - sweep.items["chance"].to_numpy(dtype=float))
     delta = weights @ (ablated - intact)
     power = float(above @ above)
-    slope = float(above @ delta) / power if power > 0 else None
-    yield row(
-        "chance_slope", plain(slope, len(frame), None if slope is not None else "every sub-task is at chance"), dims
-    )
-    if slope is None:
+    if not power:
+        reason = "every sub-task is at chance" if n else "no item has a score under every condition"
+        yield row("chance_slope", plain(None, n, reason), dims)
         return
+    slope = float(above @ delta) / power
+    yield row("chance_slope", plain(slope, n), dims)
     left = PP * (delta - slope * above)
     for group, shares in GROUPS.items():
-        parts = [left[(frame["group"] == o).to_numpy()] for o in shares]
+        parts = [left[(groups == o).to_numpy()] for o in shares]
         value = np.mean([p.mean() for p in parts]) if all(map(len, parts)) else None
-        yield row(
-            f"d_resid_{group}", plain(value, len(frame), None if value is not None else f"no items of {group}"), dims
-        )
-
-
-def _subtask_weights(sweep: Sweep, subtask: str) -> np.ndarray:
-    items = sweep.items
-    mine = (items["subtask"] == subtask).to_numpy()
-    total = np.zeros(len(items))
-    beside = items[mine].groupby("cluster_id")["cluster_id"].transform("size").to_numpy()
-    total[mine] = 1 / items.loc[mine, "cluster_id"].nunique() / beside
-    return total
+        yield row(f"d_resid_{group}", plain(value, n, None if value is not None else f"no items of {group}"), dims)

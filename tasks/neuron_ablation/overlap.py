@@ -69,7 +69,8 @@ def reliabilities(arrays: Arrays, params: Params) -> Iterator[Metric]:
         first, second = arrays[name]
         dims = {"member": model.rpartition(".")[0], "seed": model.rpartition(".")[2], "objective": objective}
         known = np.isfinite(first) & np.isfinite(second)
-        r = float(spearmanr(first[known], second[known]).statistic) if known.sum() > 2 else np.nan
+        vary = all(len(np.unique(half[known])) > 1 for half in (first, second))
+        r = float(spearmanr(first[known], second[known]).statistic) if vary else np.nan
         full = 2 * r / (1 + r) if r > -1 else np.nan
         flag = f"below {RELIABLE}: more pairs would move the sets" if full < RELIABLE else None
         reason = "the scores of a half are all equal" if np.isnan(full) else flag

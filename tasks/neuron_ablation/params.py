@@ -86,7 +86,7 @@ class Params:
 
     def __post_init__(self) -> None:
         given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not UNSET}
-        for name, value in (PROFILES["default"] | PROFILES[self.profile] | given).items():
+        for name, value in {**PROFILES["default"], **PROFILES[self.profile], **given}.items():
             object.__setattr__(self, name, value)
         wrong = [p for p in (*self.percents, self.headline) if not 0 < p <= 50]
         if wrong or not self.percents:

@@ -13,7 +13,7 @@ from harness.task import Arrays, Metric, ScoreTable
 from . import contrasts, effects, overlap
 from .columns import plain, row
 from .conditions import control_name, set_name
-from .contrasts import ONLY, Headline
+from .contrasts import ENOUGH, ONLY, Headline
 from .design import label
 from .params import Params
 from .sets import HEADLINE, OBJECTIVES, SETS, Chosen, choose
@@ -30,7 +30,7 @@ def rows(table: ScoreTable, arrays: Arrays, params: Params) -> list[Metric]:
     )
     found: list[Metric] = []
     for model in models:
-        found += _holm(list(_Ablated(model, table, arrays, params).rows()))
+        found += _printed(_holm(list(_Ablated(model, table, arrays, params).rows())), params)
     return [*found, *overlap.overlaps(arrays, params), *overlap.reliabilities(arrays, params)]
 
 
@@ -71,8 +71,6 @@ class _Ablated:
 
     def _contrasts(self) -> Iterator[Metric]:
         params = self.params
-        if not params.controls:
-            return
         dims = {name: self._dims(name, params.headline) for name in HEADLINE}
         for name, head in self.heads.items():
             yield from contrasts.contrasts(self.sweep, head, self.measure, dims[name])
@@ -107,6 +105,11 @@ class _Ablated:
 
     def _dims(self, name: str, percent: float) -> dict[str, str]:
         return self.dims | {"set": name, "p": f"{percent:g}"}
+
+
+def _printed(found: list[Metric], params: Params) -> list[Metric]:
+    """The rows, without any p where there are too few control draws to read one beside (corrections, 14)."""
+    return found if params.controls >= ENOUGH else [replace(m, p=None, p_holm=None) for m in found]
 
 
 def _holm(found: list[Metric]) -> list[Metric]:

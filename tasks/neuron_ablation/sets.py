@@ -54,9 +54,10 @@ def _exact(score: np.ndarray, ranking: Ranking, percent: float) -> Chosen:
 
 
 def _keep(score: np.ndarray, ranking: Ranking, percent: float) -> Chosen:
-    """The paper's rule (S1): every neuron at or above the percentile, so that ties are all kept."""
+    """The paper's rule (S1): every neuron at or above the percentile of all, so that ties are all kept; never at -inf."""
     flat = score.ravel()
-    return np.flatnonzero(flat >= np.nanpercentile(flat, 100 - percent))
+    bar = np.nanpercentile(np.maximum(flat, np.finfo(flat.dtype).min), 100 - percent)
+    return np.flatnonzero(np.isfinite(flat) & (flat >= bar))
 
 
 TIES: Mapping[str, Callable[[np.ndarray, Ranking, float], Chosen]] = {"exact": _exact, "keep": _keep}
