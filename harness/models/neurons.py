@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.condition import Ablation, Condition
-from harness.errors import InputError
+from harness.errors import HarnessError, InputError
 from harness.models.sites import Change, Site
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def ablated(sites: Mapping[str, Sequence[Site]], condition: Condition) -> Iterat
 
     `sites` are the model's neurons by kind. What is held is a copy of the activations, in their dtype. What is
     hooked later (an accumulator) sees the ablated values. Raises InputError for a kind of site, a layer or a
-    neuron that the model does not have.
+    neuron that the model does not have; a forward pass raises HarnessError where a site is not what it seemed.
     """
     with hooked([pair for ablation in condition.ablations for pair in _holding(sites[ablation.site], ablation)]):
         yield
@@ -78,6 +78,11 @@ def _holder(site: Site, neurons: np.ndarray, values: np.ndarray) -> Change:
             return torch.from_numpy(mask).to(device), torch.from_numpy(held).to(device, dtype)
 
     def change(activations: torch.Tensor) -> torch.Tensor:
+        if activations.shape[-1] != site.width:
+            raise HarnessError(
+                f"{site.path} works on {activations.shape[-1]} numbers a token, not on the {site.width} neurons that were "
+                "located there: neurons of this model cannot be ablated at this site"
+            )
         where, what = placed(activations.device, activations.dtype)
         return torch.where(where, what, activations)
 

@@ -77,7 +77,7 @@ class Counted:
         """
         weights = self._weights.T if site.tokens_first else self._weights
         for tensor in tensors:
-            if tensor.shape[:-1] not in (weights.shape, (weights.numel(),)):
+            if tensor.shape[-1] != site.width or tensor.shape[:-1] not in (weights.shape, (weights.numel(),)):
                 raise HarnessError(
                     f"{site.path} sees an input of shape {tuple(tensor.shape)}, not {tuple(weights.shape)} tokens of width "
                     f"{site.width}: neurons of this model cannot be captured"

@@ -13,7 +13,8 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification
 
 from harness.condition import NONE, Ablation, Condition
-from harness.errors import InputError
+from harness.errors import HarnessError, InputError
+from harness.models.accumulate import Moments
 from harness.models.neurons import ablated, hooked
 from harness.models.sites import Site, Sites, at_output, locate
 
@@ -183,6 +184,20 @@ def test_an_output_is_held_like_an_input() -> None:
     with ablated({"activation": (site,)}, hold([0, 0], [0, 2], [0.5, -4.0], "activation")):
         assert module(x).tolist() == [[0.5, 2.0, -4.0]]
     assert module(x).tolist() == [[0.0, 2.0, 3.0]]
+
+
+def test_a_site_that_works_on_more_than_its_neurons() -> None:
+    site = Site("layers.0.act", nn.ReLU(), 3, attach=at_output)
+    with (
+        ablated({"activation": (site,)}, hold([0], [0], [0.5], "activation")),
+        pytest.raises(HarnessError, match=r"layers.0.act works on 6 numbers a token, not on the 3 neurons"),
+    ):
+        site.module(torch.ones(1, 6))
+    with (
+        pytest.raises(HarnessError, match=r"layers.0.act sees an input of shape \(1, 1, 6\)"),
+        Moments().watching([site], torch.ones(1, 1)),
+    ):
+        site.module(torch.ones(1, 1, 6))
 
 
 @pytest.mark.parametrize("family", ["gpt2", "opt", "bert", "t5"])
