@@ -8,6 +8,7 @@ from harness.task import TASKS, Arrays, Metric, ScoreTable, Steps, Task, TaskDat
 
 from . import rows, steps
 from .params import Params
+from .plots import PLOTS
 
 
 @TASKS.register("neuron_ablation")
@@ -27,6 +28,7 @@ class NeuronAblation(Task):
         citation="Tanwar and Atanasova, Understanding helpfulness and harmless tension in reward models, arXiv 2606.13209",
     )  # fmt: skip
     Params = Params
+    plots = PLOTS
 
     def steps(self, data: TaskData, params: Any) -> Steps:
         """Measure, ablate, match; see `steps`."""
