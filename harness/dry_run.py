@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.config import LoadOptions, resolve_subject
@@ -33,31 +33,34 @@ def dry_run(
     memory = ScoreStore(store)
     subject = resolve_subject(model, roles, family, options, memory, lambda progress: None)
     lines: list[str] = []
-    units: dict[str, Unit] = {}
+    members = tuple((m.member, m.seed) for m in subject.members)
+    passes: dict[tuple[str, int], dict[Unit, float]] = {key: {} for key in members}
     for task in tasks:
         planned = plan(task, subject, params.get(task.meta.name, {}), data, data_dir, limit)
-        mine = TaskData(planned.suite.items).units()
-        units |= {u.unit_id: u for u in mine}
-        lines.append(f"{task.meta.name}@{task.meta.version}: {len(planned.suite.items)} items, {len(mine)} texts")
+        mine = TaskData(planned.suite.items, members)
+        lines.append(f"{task.meta.name}@{task.meta.version}: {len(mine.items)} items, {len(mine.units())} texts")
+        lines += [f"  missing: {name}" for name in planned.suite.missing]
         if reason := subject.lacks(task.meta.needs):
             lines.append(f"  not applicable: {reason}")
-        lines += [f"  missing: {name}" for name in planned.suite.missing]
-    sample = [units[u] for u in sorted(units)][:: max(1, len(units) // SAMPLE)][:SAMPLE]
-    for member in (m for m in subject.members if m.reads):
-        lines.append(
-            f"{member.member}/{member.seed} {member.resolved.name}: {_expect(member.engine, sample, len(units))}"
-        )
+            continue
+        for member, known in passes.items():
+            for unit, n in task.passes(mine, planned.params, member):
+                known[unit] = max(n, known.get(unit, 0.0))
+    for m in (m for m in subject.members if m.reads):
+        lines.append(f"{m.member}/{m.seed} {m.resolved.name}: {_expect(m.engine, passes[m.member, m.seed])}")
     return "\n".join(lines)
 
 
-def _expect(engine: Engine, sample: Sequence[Unit], n: int) -> str:
-    if not sample:
+def _expect(engine: Engine, passes: Mapping[Unit, float]) -> str:
+    """Tokens of all passes, and their seconds at the rate of the sample."""
+    if not passes:
         return "nothing to score"
     began = time.perf_counter()
+    units = sorted(passes, key=lambda unit: unit.unit_id)
+    sample = units[:: max(1, len(units) // SAMPLE)][:SAMPLE]
     engine.ensure(Job(u) for u in sample)
-    tokens = sum(engine.request(Job(u)).n_tokens for u in sample)
-    total = round(tokens / len(sample) * n)
-    if not engine.timing.texts:
-        return f"about {total:,} tokens; the sample is in the store already"
-    engine_seconds = engine.timing.forward * n / engine.timing.texts
-    return f"about {total:,} tokens, {engine_seconds:.0f} s here (sample took {time.perf_counter() - began:.1f} s)"
+    total = sum(passes[u] * engine.request(Job(u)).n_tokens for u in sample) / len(sample) * len(units)
+    if not engine.timing.tokens:
+        return f"about {total:,.0f} tokens; the sample is in the store already"
+    seconds = engine.timing.forward * total / engine.timing.tokens
+    return f"about {total:,.0f} tokens, {seconds:.0f} s here (sample took {time.perf_counter() - began:.1f} s)"

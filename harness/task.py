@@ -84,8 +84,9 @@ class Accumulate:
 
     The reading's `what` is `moments` (mean, abs_mean, mean_square, positive: (layers, neurons), and tokens),
     `attribution` (these, and by how much sum_u weights[u] x score_u would fall, to first order, if a neuron
-    were replaced by its mean), or `change` (tokens, and mean_square (layers, neurons) of the difference to the
-    same neuron of `against`, or at attention heads norm (layers, heads), the mean length of a head's difference).
+    were replaced by its mean), `change` (tokens, mean_square (layers, neurons) of the difference to the same neuron
+    of `against`, or at attention heads norm (layers, heads), the mean length of a head's difference, and abs_mean of
+    both), or `sample` (texts, layers, neurons), the activations at one token of each text, by the digests of the texts.
     Scores are oriented so that higher is better. `units` counts the texts that could be encoded.
     """
 
@@ -233,6 +234,10 @@ class Task(ABC):
     @abstractmethod
     def evaluate(self, table: ScoreTable, arrays: Arrays, params: Any) -> list[Metric]:
         """Metrics from what was gathered; pure: no torch, no network, no disk, no clock."""
+
+    def passes(self, data: TaskData, params: Any, member: tuple[str, int]) -> list[tuple[Unit, float]]:
+        """What a dry run reckons with: units a member will see, and in how many forward passes each."""
+        return [(unit, 1.0) for unit in data.units()]
 
 
 TASKS: Registry[type[Task]] = Registry("task", "reward_harness.tasks", "harness.tasks", module="task")

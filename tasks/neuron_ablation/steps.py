@@ -11,17 +11,24 @@ import pandas as pd
 
 from harness import preference
 from harness.condition import Condition
+from harness.preference import Unit
 from harness.task import Attach, Score, ScoreTable, Steps, TaskData
 
 from .conditions import control_name, set_name
-from .controls import LayerDraw, neutral_top, rand_label, rand_layer
+from .controls import CONTROLS, LayerDraw, neutral_top, rand_label, rand_layer
 from .damage import fidelity
 from .design import Design, Target
 from .matching import Search
 from .measure import Measured, measure
 from .params import Params
-from .sets import HEADLINE, Chosen, choose, per_layer
+from .sets import HEADLINE, OBJECTIVES, SETS, Chosen, choose, per_layer
 from .sweep import INTACT, Sweep
+
+SEARCHED = 2.0
+"""Passes over all judged items that a control of equal damage costs, about: a few sizes on the pilot, then one on all."""
+
+READING = 3.0
+"""Forward passes that reading neurons costs, about: one, and its gradient."""
 
 
 def steps(data: TaskData, params: Params) -> Steps:
@@ -38,6 +45,17 @@ def steps(data: TaskData, params: Params) -> Steps:
     yield Attach(arrays={k: v for s in sweeps for k, v in s.matched().items()})
     last = [(s, tuple(s.last())) for s in sweeps]
     yield tuple(Score(units, conditions, members=(s.target.model,)) for s, conditions in last if conditions)
+
+
+def passes(data: TaskData, params: Params, member: tuple[str, int]) -> list[tuple[Unit, float]]:
+    """Forward passes of one member before any score is known: every set, every control, `SEARCHED` a matched control."""
+    design = Design.of(data, params)
+    ablated = any(t.model == member for t in design.targets)
+    per_set = len(CONTROLS) - 1 + SEARCHED if params.controls else 0
+    conditions = 1 + len(SETS) * len(params.levels) + len(HEADLINE) * params.controls * per_set
+    judged = [(unit, float(conditions)) for unit in preference.units(design.judged)] if ablated else []
+    corpora = [parts for name, parts in design.corpora.items() if ablated or name in OBJECTIVES]
+    return judged + [(unit, READING) for parts in corpora for part in parts for unit in part.units]
 
 
 def _match(sweeps: list[_Swept], design: Design) -> Generator[Any, Any, None]:

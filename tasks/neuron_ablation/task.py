@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.preference import Unit
 from harness.task import TASKS, Arrays, Metric, ScoreTable, Steps, Task, TaskData, TaskMeta
 
 from . import rows, steps
@@ -33,6 +34,10 @@ class NeuronAblation(Task):
     def steps(self, data: TaskData, params: Any) -> Steps:
         """Measure, ablate, match; see `steps`."""
         return steps.steps(data, params)
+
+    def passes(self, data: TaskData, params: Any, member: tuple[str, int]) -> list[tuple[Unit, float]]:
+        """Judged items under every condition, for who is ablated; the corpora once, forwards and backwards."""
+        return steps.passes(data, params, member)
 
     def evaluate(self, table: ScoreTable, arrays: Arrays, params: Any) -> list[Metric]:
         """All rows; pure."""
