@@ -93,14 +93,14 @@ class Design:
         seen = {item.cluster_id for items in judged.values() for item in items}
         found = {name: _corpus(name, data.items, of_group, seen) for name in CORPORA}
         n = min(params.corpus_pairs, *(len(found[o]) for o in FALLBACK))
-        if n < HALVES:
-            short = min(FALLBACK, key=lambda o: len(found[o]))
+        corpora = {o: _parts(spread(found[o], n), HALVES) for o in FALLBACK}
+        short = min(FALLBACK, key=lambda o: (len(corpora[o]), len(found[o])))
+        if len(corpora[short]) < HALVES:
             wanted = " or ".join(f"{d}/{s}" for d, s in CORPORA[short])
             raise InputError(
-                f"no corpus to score neurons for {short}: expected pairs of {wanted}, or more items of the objectives "
-                f"{', '.join(FALLBACK[short])} than are judged ({params.pairs}); lower -P neuron_ablation.pairs"
+                f"no corpus to score neurons for {short}: found {len(found[short])} pairs, expected some of {HALVES} prompts or more "
+                f"of {wanted}, or more items of the objectives {', '.join(FALLBACK[short])} than are judged ({params.pairs}); lower -P neuron_ablation.pairs"
             )
-        corpora = {o: _parts(spread(found[o], n), HALVES) for o in FALLBACK}
         if neutral := spread(found["neutral"], n):
             corpora["neutral"] = _parts(neutral, min(NEUTRAL_PARTS, len(neutral)))
         some = {g: items[: max(PILOT_LEAST, round(PILOT * len(items)))] for g, items in judged.items()}

@@ -95,8 +95,12 @@ class Params:
             )
         if self.score not in SCORES:
             raise InputError(f"neuron_ablation.score={self.score}: known scores are {', '.join(SCORES)}")
-        if min(self.controls, self.skip) < 0 or min(self.pairs, self.corpus_pairs) < 2:
-            raise InputError("controls and skip are at least 0, pairs and corpus_pairs at least 2")
+        least = {"controls": 0, "skip": 0, "draws": 0, "pairs": 2, "corpus_pairs": 2}
+        for name, n in least.items():
+            if getattr(self, name) < n:
+                raise InputError(f"neuron_ablation.{name}={getattr(self, name)}: expected at least {n}")
+        if (self.rank, self.ties) == ("layer", "keep"):
+            raise InputError("neuron_ablation.ties=keep is the paper's rule, which ranks globally; use ties=exact")
 
     @property
     def levels(self) -> tuple[float, ...]:
