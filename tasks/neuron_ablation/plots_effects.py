@@ -292,13 +292,5 @@ def _cloud(axis: Any, rows: Rows, name: str, p: str) -> dict[str, Any]:
     legend[f"{name}, 95 % intervals"] = axis.lines[-1]
     if not cloud:
         missing = rows.find(f"specificity_{own}", set=name, p=p)
-        axis.text(
-            0.02,
-            0.02,
-            (missing.reason if missing else None) or "no control draws",
-            fontsize=6,
-            color=GREY,
-            transform=axis.transAxes,
-            wrap=True,
-        )
+        say(axis, (missing.reason if missing else None) or "no control draws")
     return legend

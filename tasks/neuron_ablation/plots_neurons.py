@@ -24,6 +24,12 @@ MAP = "cividis"
 CELL, LABELS = 0.75, 2.6
 """Inches: of a cell at most, and of what stands beside the cells."""
 
+LETTERS = 14
+"""That fit an inch of a title."""
+
+MOST = 3.0
+"""Times a random set's share from which the colours of depth no longer change: small sets have single layers far above."""
+
 Pairs = Mapping[tuple[str, str], float]
 Panel = tuple[Sequence[str], Sequence[str], dict[tuple[str, str], float]]
 """Names of rows and of columns, and the cells that have a value."""
@@ -49,23 +55,24 @@ def overlap(record: ResultRecord, arrays: Arrays) -> Figure:
         raise InputError(f"no two rankings of neurons have a defined overlap at {p} %")
     halves = _halves(record, arrays, p)
     panels[0][2].update({(n, n): halves[n] for n in names if n in halves})
+    lowest = min(0.0, *(value for _, _, cells in panels for value in cells.values()))
     cell = min(CELL, (WIDTH - LABELS) / len(names))
     heights = [cell * len(panels[k][0]) + LABELS / 2 for k in known]
-    figure = Figure(figsize=(max(WIDTH * 0.7, cell * len(names) + LABELS), sum(heights) + 0.8), layout="constrained")
-    figure.suptitle(
-        _title(record, p, {n: v for n, v in halves.items() if n not in names}), fontsize=9, x=0.01, ha="left"
-    )
+    width = max(0.7 * WIDTH, cell * len(names) + LABELS)
+    figure = Figure(figsize=(width, sum(heights) + 0.8), layout="constrained")
+    loose = {name: half for name, half in halves.items() if name not in names}
+    figure.suptitle(_title(record, p, loose, width), fontsize=9, x=0.01, ha="left")
     axes = figure.subplots(len(known), 1, height_ratios=heights, squeeze=False)[:, 0]
     for axis, k in zip(axes, known, strict=True):
-        _matrix(axis, *panels[k], titles[k])
+        _matrix(axis, *panels[k], titles[k], lowest)
     bar = figure.colorbar(axes[0].images[0], ax=axes.tolist())
     bar.set_label("overlap (0 chance, 1 all)", fontsize=7)
     bar.ax.tick_params(labelsize=7)
     return figure
 
 
-def _title(record: ResultRecord, p: str, halves: Mapping[str, float]) -> str:
-    """What is drawn, and the halves that no matrix has room for."""
+def _title(record: ResultRecord, p: str, halves: Mapping[str, float], width: float) -> str:
+    """What is drawn, and the halves that no matrix has room for, in lines of `width` inches."""
     lines = [
         record.subject.name,
         f"neurons shared by the top {p} % beyond what layers give; diagonal: halves of the corpus",
@@ -73,7 +80,7 @@ def _title(record: ResultRecord, p: str, halves: Mapping[str, float]) -> str:
     if halves:
         chosen = ", ".join(f"{name} {value:.2f}" for name, value in halves.items())
         lines.append(f"halves of the siblings' rankings that chose the sets: {chosen}")
-    return "\n".join(textwrap.fill(line, 80) for line in lines)
+    return "\n".join(textwrap.fill(line, int(LETTERS * width)) for line in lines)
 
 
 def _square(pairs: Pairs) -> Panel:
@@ -109,9 +116,10 @@ def _halves(record: ResultRecord, arrays: Arrays, p: str) -> dict[str, float]:
     return found
 
 
-def _matrix(axis: Any, rows: Sequence[str], columns: Sequence[str], values: Pairs, title: str) -> None:
+def _matrix(axis: Any, rows: Sequence[str], columns: Sequence[str], values: Pairs, title: str, lowest: float) -> None:
+    """Cells with their numbers, coloured from `lowest` to 1; without either where there is no value."""
     grid = np.array([[values.get((r, c), np.nan) for c in columns] for r in rows])
-    axis.imshow(np.ma.masked_invalid(grid), cmap=MAP, vmin=min(0.0, float(np.nanmin(grid))), vmax=1.0)
+    axis.imshow(np.ma.masked_invalid(grid), cmap=MAP, vmin=lowest, vmax=1.0)
     size = 7 if len(columns) < 10 else 5
     for (i, j), cell in np.ndenumerate(grid):
         if np.isfinite(cell):
@@ -148,11 +156,10 @@ def depth(record: ResultRecord, arrays: Arrays) -> Figure:
     shares = {rows.name: _shares(arrays, rows.name, params) for rows in ablated(record)}
     if all(np.isnan(grid).all() for grid in shares.values()):
         raise InputError(f"every set is empty at {p} %")
-    most = max(1.0, max(float(np.nanmax(grid)) for grid in shares.values() if not np.isnan(grid).all()))
 
     def draw(part: Any, rows: Rows) -> Mapping[str, Any]:
         axis, grid = part.subplots(), shares[rows.name]
-        image = axis.imshow(np.ma.masked_invalid(grid), cmap=MAP, vmin=0, vmax=most, aspect="auto")
+        image = axis.imshow(np.ma.masked_invalid(grid), cmap=MAP, vmin=0, vmax=MOST, aspect="auto")
         for i, empty in enumerate(np.isnan(grid).all(axis=1)):
             if empty:
                 axis.text((grid.shape[1] - 1) / 2, i, "empty set", ha="center", va="center", fontsize=7, color=GREY)
@@ -160,7 +167,7 @@ def depth(record: ResultRecord, arrays: Arrays) -> Figure:
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.tick_params(labelsize=7)
         axis.set_xlabel("layer (0 next to the input)", fontsize=8)
-        bar = part.colorbar(image, ax=axis)
+        bar = part.colorbar(image, ax=axis, extend="max")
         bar.set_label("neurons in the layer\n(× a random set's)", fontsize=7)
         bar.ax.axhline(1, color="white", lw=1)
         bar.ax.tick_params(labelsize=7)

@@ -282,7 +282,8 @@ def test_overlap_is_symmetric_with_halves_where_the_ranking_chose_the_sets():
     assert sorted(t.get_text() for t in square.texts) == sorted(
         ["0.10", "-0.05", "0.10", "0.90", "0.70", "-0.05", "0.70"]
     )
-    assert "harmless for model.0 0.80" in figure.get_suptitle()
+    assert "harmless for model.0 0.80" in figure.get_suptitle().replace("\n", " ")
+    assert base.images[0].get_clim() == square.images[0].get_clim() == (-0.05, 1)
     assert [t.get_text() for t in base.texts] == ["0.40"]
     assert [t.get_text() for t in base.get_yticklabels()] == ["base 0, helpful text"]
 
