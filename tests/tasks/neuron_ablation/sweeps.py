@@ -30,10 +30,10 @@ def items(n: int = 20, places: Any = PLACES) -> tuple[PreferenceItem, ...]:
 
 
 def table(seed: int = 0, conditions: tuple[str, ...] = CONDITIONS, n: int = 20, places: Any = PLACES) -> ScoreTable:
-    """Chosen replies score one more than rejected ones, with noise of SD 1, less of it the later the condition."""
+    """Chosen replies score one more than rejected ones, less so the later the condition up to the fourth; noise of SD 1."""
     found = planted.table(items(n, places), planted.oracle, conditions=conditions)
     rng = np.random.default_rng(seed)
-    signal = found["score"] * (1 - 0.2 * found["condition"].map(conditions.index).astype(float))
+    signal = found["score"] * (1 - 0.2 * found["condition"].map(conditions.index).astype(float).clip(upper=3))
     return found.assign(score=(signal + rng.normal(0, 1, len(found))).round(1))  # rounded: some ties
 
 
