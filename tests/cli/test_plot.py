@@ -5,13 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from harness.cli import main
 from harness.errors import InputError
+from harness.results.schema import MetricRecord
+from harness.results.store import write_result
 from harness.results.validate import validate
 from harness.task import TASKS, Task
-from tests.results.trees import METRIC, scores, write
+from tests.results.trees import METRIC, record, scores, write
 
 PNG = b"\x89PNG"
 
@@ -112,14 +115,26 @@ def test_without_matplotlib_the_extra_is_named(cli, offer, tmp_path, monkeypatch
     assert len(err.splitlines()) == 1
 
 
-def test_no_torch_is_needed(tmp_path):
-    table = scores()
-    folder = write(tmp_path, table)
-    blocked = "import sys; sys.modules['torch'] = sys.modules['transformers'] = None\n"
-    plugin = tmp_path / "t.py"
-    plugin.write_text("from harness.task import TASKS, Task\n@TASKS.register('t')\nclass T(Task):\n    pass\n")
-    argv = f"sys.argv = ['reward-harness', 'plot', {str(folder)!r}, '--plugin', {str(plugin)!r}]\n"
-    code = f"{blocked}{argv}from harness.cli.main import run; run()"
+BLOCKED = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "transformers"):
+            raise ImportError(f"{name} is blocked")
+sys.meta_path.insert(0, Blocked())
+"""
+
+
+def test_no_torch_is_needed_not_even_for_a_task_about_neurons(tmp_path):
+    made = record(scores(), metrics=[])
+    params = {"headline": 5.0, "rank": "global", "ties": "exact"}
+    task = made.task.model_copy(update={"name": "neuron_ablation", "params": params})
+    k = {"name": "k", "value": 2, "unit": "count", "dims": {"member": "model", "seed": "0", "set": "shared", "p": "5"}}
+    made = made.model_copy(update={"task": task, "metrics": (MetricRecord.model_validate(k),)})
+    arrays = {f"chosen_by/model.0/{o}": np.arange(80.0).reshape(2, 40) for o in ("helpful", "harmless")}
+    folder, _ = write_result(tmp_path, made, scores(), arrays)
+    code = f"{BLOCKED}sys.argv = ['reward-harness', 'plot', {str(folder)!r}]\nfrom harness.cli.main import run; run()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stderr
-    assert (folder / "figures" / "metrics.png").exists()
+    assert [p.name for p in (folder / "figures").iterdir()] == ["depth.png"]
+    assert "collapse: not drawn: " in done.stdout

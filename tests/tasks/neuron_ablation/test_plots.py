@@ -17,8 +17,9 @@ from harness.testing import planted_scenes
 from harness.testing.planted import gather_planted
 from tasks.neuron_ablation.params import Params
 from tasks.neuron_ablation.plots import PLOTS
-from tasks.neuron_ablation.plots_common import WIDTH, ablated, spell
+from tasks.neuron_ablation.plots_common import WIDTH, ablated, spell, value
 from tasks.neuron_ablation.plots_effects import STYLES, band
+from tasks.neuron_ablation.sets import OBJECTIVES
 from tasks.neuron_ablation.task import NeuronAblation
 from tests.results.trees import record, scores
 
@@ -114,6 +115,44 @@ def test_rows_are_joined_by_their_dims_not_their_order(family):
     assert (np.ma.getmaskarray(a) == np.ma.getmaskarray(b)).all()
 
 
+def test_rows_for_figures_alone_agree_with_the_columns_they_explain(family):
+    explained = 0
+    for rows in ablated(family[0]):
+        where = {"set": "only_helpful", "p": "5"}
+        deltas = {s: rows.get("d_acc", **where, subset=s) for s in rows.values("subset", "d_acc", **where)}
+        assert len(deltas) == 6
+        for group in ("helpful", "refuse", "comply", "safety_mixed"):
+            mine = [value(m) for s, m in deltas.items() if m and s.endswith(f" {group}")]
+            assert np.mean(mine) == pytest.approx(value(rows.get(f"d_acc_{group}", **where)))
+        assert {value(rows.get("chance", subset=s)) for s in deltas} == {0.5}
+        specificity = rows.get("specificity_helpful", **where)
+        draws = rows.values("draw", "control_kappa_helpful", **where, control="damage")
+        if specificity is None:
+            assert not draws
+            continue
+        explained += 1
+        assert len(draws) == value(rows.get("controls", **where, control="damage")) == len(set(draws))
+        gaps = [
+            np.subtract(*(value(rows.get(f"control_kappa_{o}", **where, control="damage", draw=d)) for o in OBJECTIVES))
+            for d in draws
+        ]
+        gap = np.subtract(*(value(rows.get(f"kappa_{o}", **where)) for o in OBJECTIVES))
+        assert value(specificity) == pytest.approx(gap - np.mean(gaps))
+    assert explained
+
+
+def test_values_of_a_dim_are_those_of_rows_with_no_other_dim():
+    dims = [
+        {"set": "a", "p": "1"},
+        {"set": "a", "p": "2"},
+        {"set": "b", "p": "3"},
+        {"p": "4"},
+        {"set": "a", "p": "5", "x": "y"},
+    ]
+    (rows,) = ablated(made([metric("k", 1.0, "count", **ME, **d) for d in dims]))
+    assert rows.values("p", "k", set="a") == ["1", "2"]
+
+
 def test_identical_siblings_have_no_figure_of_empty_sets_but_the_others(family):
     scene = planted_scenes.identical(0, n=20, corpus=30)
     params = Params(percents=(5,), controls=2, pairs=20, corpus_pairs=30, draws=20)
@@ -169,11 +208,11 @@ def test_the_band_holds_the_mean_and_the_spread_of_the_controls():
 
 def test_dose_response_draws_what_there_is_and_no_zero_for_a_null():
     rows = []
-    for p, k, value in (("1", 1, -2.0), ("5", 4, -9.0), ("10", 8, None)):
+    for p, k, delta in (("1", 1, -2.0), ("5", 4, -9.0), ("10", 8, None)):
         where = ME | {"set": "only_helpful", "p": p}
         rows += [
             metric("k", float(k), "count", **where),
-            metric("d_acc_helpful", value, half=1.5 if value else None, **where),
+            metric("d_acc_helpful", delta, half=1.5 if delta else None, **where),
         ]
     axes = panels(PLOTS["dose_response"](made(rows), chosen()))
     assert [a.get_title("left") for a in axes] == [
