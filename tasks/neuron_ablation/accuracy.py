@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable
 
 import numpy as np
 import pandas as pd
 
+from harness.objectives import GROUPS
 from harness.stats.estimate import Estimate
 from harness.stats.linear import linear, paired
-
-GROUPS: Mapping[str, Mapping[str, float]] = {
-    "helpful": {"helpful": 1.0},
-    "refuse": {"refuse": 1.0},
-    "comply": {"comply": 1.0},
-    "harmless": {"refuse": 0.5, "comply": 0.5},
-    "safety_mixed": {"safety_mixed": 1.0},
-}
-"""Groups that accuracies are of. Harmless is the balanced mean of refuse and comply, never their pool."""
 
 PP = 100.0
 

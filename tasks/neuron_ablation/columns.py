@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.columns import Column, metric
+from harness.objectives import GROUPS
 from harness.stats.estimate import Estimate
 from harness.task import Metric
 
-from .accuracy import GROUPS
 from .sets import OBJECTIVES
 
 COLUMNS: Mapping[str, Column] = {

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from harness.objectives import GROUPS
 from harness.stats.bootstrap import cluster_weights, percentile, row_weights
 from harness.stats.estimate import Estimate
 from harness.stats.linear import linear
 from harness.task import Metric
 
-from .accuracy import GROUPS, PP, by_prompt, change
+from .accuracy import PP, by_prompt, change
 from .columns import plain, row
 from .damage import fidelity, gain
 from .retention import Retention, retention

@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from harness.objectives import GROUPS
 from harness.stats import bootstrap
 from harness.stats.estimate import Estimate
 from harness.stats.regression import length_controlled
 from harness.task import Metric
 
 from .estimates import Prompts, Resample, blend, by_prompt, in_group, mean, mean_accuracy, over_seeds, row
-from .groups import GROUPS, Panel, item_weights
+from .groups import Panel, item_weights
 
 OBJECTIVES = ("helpful", "harmless")
 STYLES = ("easy", "normal", "hard")

@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import log_expit
 
+from harness.objectives import GROUPS
 from harness.stats.calibration import slope, temperature
 from harness.stats.estimate import Estimate
 from harness.stats.linear import difference
 from harness.task import Metric
 
 from .estimates import in_group, mean, over_seeds, row
-from .groups import GROUPS, Panel
+from .groups import Panel
 
 OBJECTIVES = ("helpful", "harmless")
 

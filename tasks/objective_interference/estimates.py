@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from harness.columns import Column, metric
+from harness.objectives import GROUPS
 from harness.stats import bootstrap
 from harness.stats.accuracy import accuracy
 from harness.stats.estimate import Estimate, satterthwaite, student
@@ -17,7 +18,7 @@ from harness.stats.linear import EXTREME, linear, paired
 from harness.stats.seeds import combine_seeds
 from harness.task import Metric
 
-from .groups import GROUPS, Panel
+from .groups import Panel
 
 PP = 100.0
 """Differences leave this task in percentage points."""

@@ -14,34 +14,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.cli import main
 from harness.testing.tiny import tiny_model
 
 EXE = [sys.executable, "-c", "from harness.cli.main import run; run()"]
 
 
 @pytest.fixture(autouse=True)
-def own_store(monkeypatch, tmp_path):
-    monkeypatch.setenv("REWARD_HARNESS_STORE", str(tmp_path / "store.sqlite"))
+def elsewhere(monkeypatch, tmp_path):
     monkeypatch.delenv("REWARD_HARNESS_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def cli(monkeypatch, capsys):
-    """Run the command in this process: exit code, standard output, standard error."""
-
-    def call(*args: object):
-        monkeypatch.setattr(sys, "argv", ["reward-harness", *map(str, args)])
-        code = 0
-        try:
-            main.run()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return call
 
 
 def write_pairs(path: Path, n: int = 40) -> Path:

@@ -3,34 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 
-import pytest
-
-from harness.cli import main
 from harness.testing import tiny
-
-
-@pytest.fixture(autouse=True)
-def own_store(monkeypatch, tmp_path):
-    monkeypatch.setenv("REWARD_HARNESS_STORE", str(tmp_path / "store.sqlite"))
-
-
-@pytest.fixture
-def cli(monkeypatch, capsys):
-    """Run the command in this process: exit code, standard output, the last line of standard error."""
-
-    def call(*args: object):
-        monkeypatch.setattr(sys, "argv", ["reward-harness", *map(str, args)])
-        code = 0
-        try:
-            main.run()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out = capsys.readouterr()
-        return code, out.out, out.err.splitlines()[-1:]
-
-    return call
 
 
 def test_neurons_of_a_model(cli, tmp_path):
@@ -56,16 +30,16 @@ def test_a_model_that_cannot_be_read(cli, tmp_path, monkeypatch):
     spec = tmp_path / "spec.yaml"
     path = tiny.tiny_model(tmp_path / "albert", "albert")
     spec.write_text(f"model: {path}\ntemplate: raw\n")
-    code, out, (error,) = cli("list", "neurons", "--model", path, "--spec", spec)
+    code, out, error = cli("list", "neurons", "--model", path, "--spec", spec)
     assert (code, out) == (2, "")
     assert "local/albert lacks neurons: albert.encoder.albert_layer_groups.0.albert_layers.0.ffn_output ran 2" in error
 
 
 def test_options_of_neurons_only(cli):
-    code, out, (error,) = cli("list", "neurons")
+    code, out, error = cli("list", "neurons")
     assert (code, out) == (2, "")
-    assert error.endswith("reward-harness list neurons --model M")
+    assert error.strip().endswith("reward-harness list neurons --model M")
     for options in (("--model", "x"), ("--spec", "x"), ("--revision", "x"), ("--allow-pickle",)):
-        code, out, (error,) = cli("list", "tasks", *options)
+        code, out, error = cli("list", "tasks", *options)
         assert (code, out) == (2, "")
         assert f"{options[0]} is for neurons, not tasks" in error

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.cli import main
 from harness.errors import InputError
 from harness.results.schema import MetricRecord
 from harness.results.store import write_result
@@ -17,23 +16,6 @@ from harness.task import TASKS, Task
 from tests.results.trees import METRIC, record, scores, write
 
 PNG = b"\x89PNG"
-
-
-@pytest.fixture
-def cli(monkeypatch, capsys):
-    """Run the command in this process: exit code, standard output, standard error."""
-
-    def call(*args: object):
-        monkeypatch.setattr(sys, "argv", ["reward-harness", *map(str, args)])
-        code = 0
-        try:
-            main.run()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return call
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from transformers import AutoModelForSequenceClassification
 
 from harness.preference import Message, Unit
 from harness.testing.tiny import tiny_model
@@ -26,6 +28,22 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
         return made[key]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def load(tiny: Any):
+    """`load(family, **settings)`: a tiny model; not to be changed."""
+    made: dict[Any, Any] = {}
+
+    def get(family: str, **settings: Any) -> Any:
+        key = (family, repr(settings))
+        if key not in made:
+            made[key] = AutoModelForSequenceClassification.from_pretrained(
+                tiny(family, **settings), dtype=torch.float32
+            )
+        return made[key].eval()
+
+    return get
 
 
 def talk(*contents: str) -> tuple[Message, ...]:

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from transformers import AutoModelForSequenceClassification
 
 from harness.condition import NONE, Ablation, Condition
 from harness.errors import HarnessError, InputError
@@ -21,22 +20,6 @@ from harness.models.sites import Site, Sites, at_output, locate
 Load = Callable[..., Any]
 
 SIX = ("llama", "gpt2", "bert", "gpt-neox", "opt", "qwen3")
-
-
-@pytest.fixture(scope="module")
-def load(tiny: Any) -> Load:
-    """`load(family, **settings)`: a tiny model; not to be changed."""
-    made: dict[Any, Any] = {}
-
-    def get(family: str, **settings: Any) -> Any:
-        key = (family, repr(settings))
-        if key not in made:
-            made[key] = AutoModelForSequenceClassification.from_pretrained(
-                tiny(family, **settings), dtype=torch.float32
-            )
-        return made[key].eval()
-
-    return get
 
 
 def ids(rows: int = 3, tokens: int = 5) -> torch.Tensor:

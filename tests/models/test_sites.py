@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from transformers import AutoModelForSequenceClassification
 
 from harness.errors import InputError
 from harness.models.sites import Sites, at_input, at_output, locate, locate_activations, locate_attention
@@ -76,22 +75,6 @@ HEAD_SETTING = {"gpt2": ["n_head"], "distilbert": ["n_heads"], "t5": ["num_heads
                 "bart": ["encoder_attention_heads", "decoder_attention_heads"]}  # fmt: skip
 INNER = {"distilbert": ["hidden_dim"], "xlnet": ["d_inner"], "gpt2": ["n_inner"], "opt": ["ffn_dim"], "t5": ["d_ff"],
          "bart": ["encoder_ffn_dim", "decoder_ffn_dim"]}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def load(tiny: Any) -> Load:
-    """`load(family, **settings)`: a tiny model; not to be changed."""
-    made: dict[Any, Any] = {}
-
-    def get(family: str, **settings: Any) -> Any:
-        key = (family, repr(settings))
-        if key not in made:
-            made[key] = AutoModelForSequenceClassification.from_pretrained(
-                tiny(family, **settings), dtype=torch.float32
-            )
-        return made[key].eval()
-
-    return get
 
 
 @pytest.mark.parametrize("inner", [48, 32, 24], ids=["wider", "as-wide", "narrower"])

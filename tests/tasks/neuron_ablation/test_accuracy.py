@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from harness.tasks.neuron_ablation.accuracy import GROUPS, change, difference, subtasks
+from harness.tasks.neuron_ablation.accuracy import change, difference, subtasks
 
+from harness.objectives import GROUPS
 from harness.stats.estimate import Estimate
 from tests.tasks.neuron_ablation.sweeps import PLACES, sweep
 
