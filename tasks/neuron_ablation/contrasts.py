@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from harness.objectives import GROUPS
 from harness.stats.bootstrap import percentile
 from harness.stats.controls import Control, against
 from harness.stats.estimate import Estimate, student
 from harness.stats.multiplicity import holm
 from harness.task import Metric
 
-from .accuracy import GROUPS, PP, difference, subtasks
+from .accuracy import PP, difference, subtasks
 from .antagonism import Antagonism, antagonism, called
 from .columns import plain, row
 from .conditions import draw_of
@@ -80,7 +81,7 @@ def _excess(
     test = against(PP * float(weights @ own), PP * (weights @ others), "below")
     items = difference(sweep.items, own - others.mean(axis=1), group)
     estimate = _widened(items, test)
-    yield row(names[0], replace(estimate, p=printed(test)), dims)
+    yield row(names[0], replace(estimate, p=printed(test), reason=estimate.reason or _unprinted(test)), dims)
     yield row(names[1], plain(test.z, test.n, test.reason), dims)
     if test.p_emp is not None:
         yield row(f"p_emp_{group}", plain(test.p_emp, test.n), dims)
@@ -102,6 +103,10 @@ def _widened(items: Estimate, test: Control) -> Estimate:
 def printed(test: Control) -> float | None:
     """The p of a control test, kept back where the draws are too few for it to be read alone."""
     return test.p if test.n >= ENOUGH else None
+
+
+def _unprinted(test: Control) -> str | None:
+    return f"{test.n} control draws: a p needs {ENOUGH}" if test.n < ENOUGH else None
 
 
 def specificity(sweep: Sweep, head: Headline, draws: int, seed: int, dims: Mapping[str, str]) -> Iterator[Metric]:
@@ -133,7 +138,7 @@ def specificity(sweep: Sweep, head: Headline, draws: int, seed: int, dims: Mappi
 
 def _bootstrapped(value: float, drawn: np.ndarray, test: Control, sweep: Sweep) -> Estimate:
     found = percentile(value, drawn, len(sweep.items), sweep.items["cluster_id"].nunique())
-    return replace(found, reason=found.reason or test.reason)
+    return replace(found, reason=found.reason or test.reason or _unprinted(test))
 
 
 def tensions(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 TOLERANCE = 0.01
 """Largest difference of fidelity between a set and a control that counts as equal damage (corrections, 2)."""
 
-ROUNDS = 8
+ROUNDS = 10
 
 
 @dataclass

@@ -75,6 +75,8 @@ def test_no_p_below_ten_draws_and_no_rank_below_199() -> None:
     rows = keyed(contrasts(SWEEP, replace(HEAD, controls=few(9)), "credit", DIMS))
     assert all(m.p is None for m in rows.values())
     assert rows["excess_helpful damage"].value is not None
+    assert rows["excess_helpful damage"].reason == "9 control draws: a p needs 10"
+    assert specific(replace(HEAD, controls=few(9)))["specificity_helpful"].reason == "9 control draws: a p needs 10"
     assert not any(name.startswith("p_emp") for name in rows)
 
 
