@@ -12,6 +12,7 @@ from harness.engine.engine import Engine
 from harness.engine.replica import Replica
 from harness.engine.store import ScoreStore
 from harness.engine.work import Work
+from harness.engine.workers import pool_opener
 from harness.errors import InputError
 from harness.models.base import BatchTooLargeError
 from harness.models.tree import grow
@@ -185,3 +186,21 @@ def test_a_model_in_other_numbers_or_of_another_type_is_no_base(paths, family, s
 def test_a_model_without_neurons_has_no_change(paths, store):
     with pytest.raises(InputError, match="Counting has no neurons"):
         Engine(resolved(Counting()), store).accumulate(UNITS, EVEN, CHANGE, base(paths[1]))
+
+
+def test_the_worker_that_accumulates_loads_the_base_beside_its_model(tmp_path):
+    pytest.importorskip("ray", reason="Ray is an extra: pip install 'reward-harness[ray]'")
+    model = reward_model(tiny_model(tmp_path / "m", "llama"), "llama")
+    against = base(pretrained(tmp_path / "base", "llama", seed=3))
+    engines = [
+        Engine(model, ScoreStore(tmp_path / f"{n}.sqlite"), budget=200, open_pool=pool_opener(n)) for n in (1, 2)
+    ]
+    local, remote = (e.accumulate(UNITS, [1.0] * len(UNITS), Reading("change"), against) for e in engines)
+    try:
+        assert np.abs(local["mean_square"] - remote["mean_square"]).max() <= 1e-6 * local["mean_square"].max()
+        assert local["tokens"] == remote["tokens"]
+        gone = replace(against, path=tmp_path / "elsewhere", content="other")
+        with pytest.raises(InputError, match=r"has no .*elsewhere"):
+            engines[1].accumulate(UNITS, [1.0] * len(UNITS), Reading("change"), gone)
+    finally:
+        engines[1].close()

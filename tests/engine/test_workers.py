@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from dataclasses import replace
 from operator import attrgetter, methodcaller
 from pathlib import Path
 
@@ -31,7 +30,6 @@ from harness.reading import Reading
 from harness.score import score_file
 from harness.testing.tiny import tiny_model
 from tests.conftest import ROOT
-from tests.engine.bases import base, pretrained, reward_model
 from tests.engine.fakes import Counting, resolved, unit
 from tests.engine.scripted import logged, scripted, see, tell_threads, works
 
@@ -95,23 +93,6 @@ def test_scores_captures_conditions_and_sums_are_those_of_the_local_engine(tmp_p
         again = Engine(model, engines[1].store)
         again.ensure(jobs)
         assert again.timing.load == 0  # same keys in the same store
-    finally:
-        engines[1].close()
-
-
-def test_the_worker_that_accumulates_loads_the_base_beside_its_model(tmp_path):
-    model = reward_model(tiny_model(tmp_path / "m", "llama"), "llama")
-    against = base(pretrained(tmp_path / "base", "llama", seed=3))
-    engines = [
-        Engine(model, ScoreStore(tmp_path / f"{n}.sqlite"), budget=200, open_pool=pool_opener(n)) for n in (1, 2)
-    ]
-    local, remote = (e.accumulate(UNITS, [1.0] * len(UNITS), Reading("change"), against) for e in engines)
-    try:
-        assert np.abs(local["mean_square"] - remote["mean_square"]).max() <= 1e-6 * local["mean_square"].max()
-        assert local["tokens"] == remote["tokens"]
-        gone = replace(against, path=tmp_path / "elsewhere", content="other")
-        with pytest.raises(InputError, match=r"has no .*elsewhere"):
-            engines[1].accumulate(UNITS, [1.0] * len(UNITS), Reading("change"), gone)
     finally:
         engines[1].close()
 
