@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from harness.tasks.neuron_ablation.accuracy import difference
 from harness.tasks.neuron_ablation.contrasts import ENOUGH, Headline, contrasts, specificity, tensions
 from harness.tasks.neuron_ablation.controls import CONTROLS
 from harness.tasks.neuron_ablation.damage import fidelity
@@ -54,11 +55,10 @@ def test_excess_is_the_difference_to_the_mean_of_the_draws(
 
 
 def test_the_interval_of_an_excess_knows_the_draws_are_few(found: dict[str, Metric]) -> None:
-    many = found["excess_helpful damage"]
-    some = keyed(contrasts(SWEEP, replace(HEAD, controls=few(3)), "credit", DIMS))["excess_helpful damage"]
-    assert many.se is not None
-    assert some.se is not None
-    assert some.se > many.se > 0
+    credit, names = SWEEP.values["credit"], DRAWS["damage"]
+    items = difference(SWEEP.items, (credit["set"] - credit[names].mean(axis=1)).to_numpy(float), "helpful")
+    sd = found["excess_helpful damage"].value / found["z_helpful damage"].value  # type: ignore[operator]
+    assert found["excess_helpful damage"].se == pytest.approx(np.hypot(items.se, sd / R**0.5))  # type: ignore[arg-type]
 
 
 def test_what_the_controls_were(found: dict[str, Metric]) -> None:

@@ -58,6 +58,11 @@ def test_a_search_ends_where_nothing_was_measured() -> None:
     assert Search(0.9, 500).matched is False
 
 
+def test_matched_is_within_a_hundredth_on_either_side() -> None:
+    near = {f: Search(0.9, 500, {20: f}).matched for f in (0.885, 0.891, 0.909, 0.915)}
+    assert near == {0.885: False, 0.891: True, 0.909: True, 0.915: False}
+
+
 def test_what_matches_at_once_is_not_searched() -> None:
     search = Search(0.9, 500, {20: 0.905})
     assert search.matched

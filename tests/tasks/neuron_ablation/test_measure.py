@@ -107,6 +107,9 @@ def test_neutral_rankings_are_one_a_draw_and_repeat() -> None:
     assert len(first) == 4
     assert [a.order.tolist() for a in first] == [b.order.tolist() for b in again]
     assert len({tuple(a.order[:12]) for a in first}) > 1
+    parts = measured()[2].corpora["neutral"]
+    alone = {tuple(np.argsort(-attribution(MODELS["mixed", 0], [[part]]).ravel())[:12]) for part in parts}
+    assert not any(tuple(a.order[:12]) in alone for a in first)  # a resample is of all parts, not one of them
     assert measured(controls=0)[0].neutral["mixed", 0] == []
 
 

@@ -30,6 +30,17 @@ def test_ties_go_to_the_first_layer_and_number() -> None:
     assert found["own_helpful"].tolist() == list(range(7))
 
 
+def test_many_ties_are_in_order_of_layer_and_number() -> None:
+    score = np.random.default_rng(0).integers(0, 3, (40, 200)).astype(float)
+    expected = sorted(range(score.size), key=lambda i: (-score.ravel()[i], i))
+    assert Ranking.of(score, "global").order.tolist() == expected
+
+
+@pytest.mark.parametrize(("percent", "k"), [(3.0, 2), (7.0, 4), (5.0, 2), (1.0, 0)])
+def test_k_is_rounded(percent: float, k: int) -> None:
+    assert size(np.ones((1, 50)), percent) == k
+
+
 def test_missing_neurons_of_narrow_layers_are_neither_counted_nor_chosen() -> None:
     score = scores(1)["helpful"]
     score[2, 5:] = np.nan
@@ -111,6 +122,21 @@ def test_ranked_by_layer_every_layer_gives_its_share(percent: float) -> None:
     for layer, count in enumerate(counts):
         best = np.argsort(-score[layer])[:count] + 25 * layer
         assert set(best) <= set(chosen)
+
+
+def test_a_narrow_layer_gives_as_large_a_share_as_a_wide_one() -> None:
+    score = np.random.default_rng(0).normal(size=(2, 40))
+    score[1, 10:] = np.nan
+    for percent, counts in ((4.0, [2, 0]), (10.0, [4, 1]), (50.0, [20, 5])):
+        chosen = choose({"helpful": score, "harmless": score}, percent, "layer", "exact")["own_helpful"]
+        assert per_layer(chosen, score.shape).tolist() == counts
+
+
+def test_the_matched_shared_set_is_as_small_as_the_smaller_only_set() -> None:
+    given = scores(11)
+    given["helpful"] = given["helpful"].round()
+    found = choose(given, 10, "global", "keep")
+    assert len(found["shared_m"]) == len(found["only_harmless"]) < len(found["only_helpful"])
 
 
 @pytest.mark.parametrize("rank", ["global", "layer"])
