@@ -20,7 +20,7 @@ from harness.testing.planted_transformer import WIDTH, K, marked_items, planted_
 from tests.datasets.conftest import hh_row, write
 
 DATA = ["hh-rlhf/helpful-base", "hh-rlhf/helpful-online", "hh-rlhf-train/harmless-base", "xstest"]
-PARAMS: dict[str, Any] = {"percents": "5", "pairs": 30, "corpus_pairs": 60, "controls": 12, "draws": 200, "skip": 0}
+PARAMS: dict[str, Any] = {"percents": "5", "pairs": 24, "corpus_pairs": 60, "controls": 12, "draws": 200, "skip": 0}
 FILES = {
     ("hh-rlhf", "helpful-base"): "Anthropic/hh-rlhf/helpful-base/test.jsonl.gz",
     ("hh-rlhf", "helpful-online"): "Anthropic/hh-rlhf/helpful-online/test.jsonl.gz",
@@ -70,10 +70,11 @@ def truth(folder: Path) -> Truth:
 
 @pytest.fixture(scope="module")
 def run(folder: Path, truth: Truth) -> Callable[..., Result]:
-    def call(**more: Any) -> Result:
+    def call(roles: dict[str, Path] | None = None, **more: Any) -> Result:
         (result,) = harness.run(
-            folder / "model",
+            None if roles else folder / "model",
             ["neuron_ablation"],
+            roles=roles,
             data=DATA,
             data_dir=folder / "data",
             params={"neuron_ablation": PARAMS | more},
@@ -112,13 +113,13 @@ def test_they_carry_their_own_objective_alone(result: Result, objective: str) ->
     assert kept[own] < 0.6 < kept[other]  # type: ignore[operator]
 
 
-def test_specificity_is_called_and_a_set_that_nothing_random_matches_is_said_to_be_so(result: Result) -> None:
+def test_specificity_is_found_and_a_set_that_nothing_random_matches_is_said_to_be_so(result: Result) -> None:
     found = result.metric("specificity_helpful")
     assert found.value is not None
     assert found.value < -0.3
     assert found.ci is not None
     assert found.ci.high < -0.1
-    assert found.p < 0.05 if found.p is not None else "control draws" in (found.reason or "")
+    assert (found.p is None) == ("control draws: a p needs 10" in (found.reason or ""))
     # The harmless set carries all of two groups of three: no random set of this small model damages as much.
     other = result.metric("specificity_harmless")
     assert other.value is None
@@ -139,3 +140,33 @@ def test_a_result_that_was_deleted_is_made_again_from_what_is_stored(
     again = run()
     assert {(m.name, tuple(sorted(m.dims.items()))): (m.value, m.p, m.reason) for m in again.record.metrics} == before
     assert all(np.array_equal(again.arrays[name], array) for name, array in arrays.items())
+
+
+SMALL: dict[str, Any] = {"percents": "10", "headline": 10, "pairs": 20, "corpus_pairs": 30, "controls": 2, "draws": 50}
+
+
+@pytest.mark.parametrize(
+    "more", [{"site": "attention", "mode": "resample"}, {"profile": "paper"}], ids=["heads", "paper"]
+)
+def test_other_sites_and_profiles_run(run: Callable[..., Result], more: dict[str, Any]) -> None:
+    found = run(**SMALL | more)
+    assert found.record.status == "success"
+    layers, width = found.arrays["chosen_by/model.0/helpful"].shape
+    lost = [m for m in found.record.metrics if m.name == "d_acc_helpful" and m.dims["set"] == "own_helpful"]
+    assert [m.value is not None for m in lost] == [True]
+    assert found.metric("k", set="own_helpful").value == round(layers * width / 10)
+
+
+@pytest.mark.parametrize("site", ["mlp", "attention"])
+def test_change_against_a_base_and_the_overlap_with_it(
+    run: Callable[..., Result], truth: Truth, folder: Path, site: str
+) -> None:
+    if not (folder / "base").exists():
+        planted_transformer(folder / "base", seed=1)
+    found = run({"model": folder / "model", "base": folder / "base"}, **SMALL | {"score": "rms_change", "site": site})
+    assert found.record.status == "success"
+    assert found.metric("k", set="own_helpful").value
+    assert {m.dims["b"] for m in found.record.metrics if m.name == "jaccard" and "score" in m.dims} == {
+        "base/helpful",
+        "base/harmless",
+    }
