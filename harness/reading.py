@@ -10,7 +10,8 @@ class Reading:
     """Which sums, at which neurons, over which tokens.
 
     `what` is a name in `harness.models.accumulate.ACCUMULATORS`, `site` one in `harness.models.sites.SITES`,
-    `span` one in `harness.models.accumulate.SPANS`; the first `skip` positions of every text are left out.
+    `span` one in `harness.models.accumulate.SPANS`; the first `skip` positions of every text are left out, but for the
+    one where the score is read if the span names it.
     """
 
     what: str = "moments"

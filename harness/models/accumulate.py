@@ -115,8 +115,21 @@ class Attribution(Accumulator):
 ACCUMULATORS: dict[str, type[Accumulator]] = {kind.name: kind for kind in (Moments, Attribution, Difference, Sample)}
 """What a `Reading` can ask of neurons, by name."""
 
-SPANS: dict[str, Callable[[Encoded], int]] = {"response": lambda text: text.response_start, "text": lambda text: 0}
-"""Which tokens of a text count, by name: from which position on."""
+
+def _response(text: Encoded, read: int, skip: int) -> np.ndarray:
+    return np.arange(max(skip, text.response_start), len(text))
+
+
+SPANS: dict[str, Callable[[Encoded, int, int], np.ndarray]] = {
+    "judged": lambda text, read, skip: np.union1d(_response(text, read, skip), [read]),
+    "response": _response,
+    "text": lambda text, read, skip: np.arange(skip, len(text)),
+}
+"""Positions of a text that count, ascending, by name, from the one where its score is read and how many at its start do not.
+
+`judged` is the response and where the score is read: an encoder's first token lies outside of the response, and all
+that its last layer does is done there.
+"""
 
 
 # --- one batch ------------------------------------------------------------------------------------

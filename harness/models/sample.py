@@ -37,15 +37,16 @@ class Sample(Accumulator):
         other._parts = list(self._parts)
         return other
 
-    def count(self, batch: Sequence[Tree], first: Callable[[Encoded], int]) -> np.ndarray:
+    def count(self, batch: Sequence[Tree], which: Callable[[Encoded], np.ndarray]) -> np.ndarray:
         """For how many texts each token was drawn, (rows, longest row), float32."""
         counts = np.zeros((len(batch), max(map(len, batch))), np.float32)
         self._drawn = []
         for row, tree in enumerate(batch):
             for text, path in zip(tree.texts, tree.paths, strict=True):
-                if counted := len(path[first(text) :]):
+                places = which(text)
+                if len(places):
                     digest = text.digest()
-                    token = int(path[first(text) + int.from_bytes(digest[:8], "big") % counted])
+                    token = int(path[places[int.from_bytes(digest[:8], "big") % len(places)]])
                     counts[row, token] += 1
                     self._drawn.append((row, token, digest))
         return counts

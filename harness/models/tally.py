@@ -33,12 +33,12 @@ class Accumulator(ABC):
     name: ClassVar[str]
     needs_grad: ClassVar[bool] = False
 
-    def count(self, batch: Sequence[Tree], first: Callable[[Encoded], int]) -> np.ndarray:
-        """How often each token of the batch to come counts, (rows, longest row), float32: once for every text with it from `first` on."""
+    def count(self, batch: Sequence[Tree], which: Callable[[Encoded], np.ndarray]) -> np.ndarray:
+        """How often each token of the batch to come counts, (rows, longest row), float32: once for every text that has it at a position of `which`."""
         counts = np.zeros((len(batch), max(map(len, batch))), np.float32)
         for row, tree in zip(counts, batch, strict=True):
             for text, path in zip(tree.texts, tree.paths, strict=True):
-                row[path[first(text) :]] += 1
+                row[path[which(text)]] += 1
         return counts
 
     @abstractmethod

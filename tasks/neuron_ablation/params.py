@@ -31,7 +31,7 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
         "corpus_pairs": 2000,
         "rank": "global",
         "ties": "exact",
-        "span": "response",
+        "span": "judged",
         "skip": 4,
         "strict": False,
         "sets": "auto",
@@ -77,7 +77,7 @@ class Params:
     corpus_pairs: int = UNSET
     rank: Literal["global", "layer"] = UNSET
     ties: Literal["exact", "keep"] = UNSET
-    span: Literal["response", "text"] = UNSET
+    span: Literal["judged", "response", "text"] = UNSET
     skip: int = UNSET
     strict: bool = UNSET
     sets: Literal["auto", "corpora", "siblings", "siblings_own_corpus"] = UNSET

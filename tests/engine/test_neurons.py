@@ -199,3 +199,17 @@ def test_requests_that_contradict_themselves_are_refused(store):
         Accumulate(UNITS, weights=(1.0,))
     with pytest.raises(InputError, match="no neurons"):
         Engine(resolved(Counting()), store).accumulate(UNITS, [1.0] * len(UNITS), Reading())
+
+
+def test_where_the_score_is_read_counts_in_what_is_judged(model, store):
+    engine = Engine(model, store)
+    weights = [1.0] * len(UNITS)
+    judged, response = (
+        engine.accumulate(UNITS, weights, Reading("attribution", span=span, skip=SKIP))
+        for span in ("judged", "response")
+    )
+    encoder = model.instance.layout.types  # it reads its first token, a decoder its last, which is of the reply
+    assert judged["tokens"] - response["tokens"] == (len(UNITS) if encoder else 0)
+    last = -1
+    assert (judged["gradient"][last] != 0).any()
+    assert (response["gradient"][last] != 0).any() == (not encoder)

@@ -116,20 +116,22 @@ def text(*ids: int, start: int = 0) -> Encoded:
 
 def test_every_counted_token_is_drawn_by_some_text() -> None:
     texts = [text(1, 2, 3, 4, n) for n in range(300)]
-    counts = Sample().count([single(t) for t in texts], lambda t: 2)
+    counts = Sample().count([single(t) for t in texts], lambda t: np.arange(2, len(t)))
     assert counts.sum(1).tolist() == [1.0] * 300
     assert (np.abs(counts.mean(0)[2:] - 1 / 3) < 0.1).all()
     assert counts[:, :2].sum() == 0
 
 
 def test_a_text_without_a_counted_token_is_left_out() -> None:
-    assert Sample().count([single(text(1, 2)), single(text(1, 2, 3, 4))], lambda t: 2).sum(1).tolist() == [0, 1]
+    assert Sample().count([single(text(1, 2)), single(text(1, 2, 3, 4))], lambda t: np.arange(2, len(t))).sum(
+        1
+    ).tolist() == [0, 1]
 
 
 def test_texts_that_share_a_row_and_a_token() -> None:
     """Two equal texts draw the same token of their common row, which counts twice."""
     tree = grow([text(5, 6, 7), text(5, 6, 7), text(5, 8)])
-    counts = Sample().count([tree], lambda t: 0)
+    counts = Sample().count([tree], lambda t: np.arange(len(t)))
     assert counts.sum() == 3
     assert counts.max() >= 2
 
@@ -138,7 +140,7 @@ def passed(into: Sample, texts: list[Encoded], *widths: int, tokens_first: bool 
     """Activations that say which token they are of: its id, at every neuron; the second layer's are ten times that."""
     sites = [Site(f"layers.{i}", nn.Identity(), w, tokens_first) for i, w in enumerate(widths)]
     batch = [single(t) for t in texts]
-    weights = torch.from_numpy(into.count(batch, lambda t: t.response_start))
+    weights = torch.from_numpy(into.count(batch, lambda t: np.arange(t.response_start, len(t))))
     ids = torch.zeros(weights.shape)
     for row, t in zip(ids, texts, strict=True):
         row[: len(t)] = torch.as_tensor(t.ids)

@@ -205,13 +205,16 @@ class SequenceClassifier(Adapter):
             groups.setdefault(len(tree), []).append(i)
         return list(groups.values())
 
+    def _read_at(self, text: Encoded) -> int:
+        """The position whose state is scored; a model that pools inside itself is taken to read the first one."""
+        at = self.pool(text.ids) if self.per_token else 0
+        return 0 if at is None else at
+
     def _pooled(self, batch: Sequence[Tree]) -> Pooled:
         """Where each text is read: by the pooling rule, or at the first token of a model that pools inside itself."""
         rows = [row for row, tree in enumerate(batch) for _ in tree.texts]
         tokens = [
-            path[self.pool(text.ids)] if self.per_token else 0
-            for tree in batch
-            for text, path in zip(tree.texts, tree.paths, strict=True)
+            path[self._read_at(text)] for tree in batch for text, path in zip(tree.texts, tree.paths, strict=True)
         ]
         shape = len(batch), max(len(tree) for tree in batch)
         return Pooled(self.layout.put(np.array(rows)), self.layout.put(np.array(tokens)), shape)
@@ -245,8 +248,8 @@ class SequenceClassifier(Adapter):
 
         from harness.models.accumulate import SPANS
 
-        start = SPANS[reading.span]
-        counts = into.count(batch, lambda text: max(reading.skip, start(text)))
+        span = SPANS[reading.span]
+        counts = into.count(batch, lambda text: span(text, self._read_at(text), reading.skip))
         with torch.set_grad_enabled(into.needs_grad), into.watching(self.sites[reading.site], self.layout.put(counts)):
             states, _ = self._states(batch, last_layer=())
             if into.needs_grad:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
+from harness.tasks.neuron_ablation.params import Params
+from harness.tasks.neuron_ablation.steps import READING
+from harness.tasks.neuron_ablation.task import NeuronAblation
+
 from harness.task import Accumulate, Score, TaskData
 from harness.testing import planted_scenes
 from harness.testing.planted import gather_planted
-from tasks.neuron_ablation.params import Params
-from tasks.neuron_ablation.steps import READING
-from tasks.neuron_ablation.task import NeuronAblation
 
 
 class Counted:
