@@ -27,7 +27,7 @@ from harness.results.agreement import disagreements
 from harness.results.result import Result
 from harness.results.schema import Counts, MetricRecord, Status, TaskRecord, config_hash
 from harness.subject import Subject
-from harness.task import ScoreTable, Task, TaskData, empty_table, originals
+from harness.task import Arrays, ScoreTable, Task, TaskData, empty_table, originals
 
 MAX_FAILED = 0.02
 """Share of failed rows above which a result is `partial`: too many holes to be compared."""
@@ -138,7 +138,8 @@ def score_and_record(
             folder, written = files.write_result(results, record, empty_table(), {}, overwrite=overwrite)
             done[name] = Result(record, folder, written)
         else:
-            done[name] = evaluate(p, subject, gatherings[name], results, started, checked[name], overwrite)
+            found = tables[name], gatherings[name].arrays
+            done[name] = evaluate(p, subject, found, results, started, checked[name], overwrite)
     return done
 
 
@@ -151,14 +152,14 @@ def asked_of(planned: Planned, table: ScoreTable) -> tuple[list[Unit], ScoreTabl
 def evaluate(
     planned: Planned,
     subject: Subject,
-    gathering: Gathering,
+    gathered: tuple[ScoreTable, Arrays],
     results: Path,
     started: dict[str, Any],
     checked: dict[str, Any],
     overwrite: bool,
 ) -> Result:
     """Metrics of what was gathered, written with it. A task that fails here loses no score: its samples are written too."""
-    table = files.storable(gathering.table())
+    table, arrays = files.storable(gathered[0]), gathered[1]
     counts = count(table, planned.suite)
     status: Status = "success"
     reason: str | None = None
@@ -167,7 +168,7 @@ def evaluate(
     if counts.failed > MAX_FAILED * rows_all:
         status, reason = "partial", f"{counts.failed} of {rows_all} rows failed; at most {MAX_FAILED:.0%} may"
     try:
-        rows = metrics.evaluate(planned.task, table, gathering.arrays, planned.params)
+        rows = metrics.evaluate(planned.task, table, arrays, planned.params)
     except Exception as error:  # noqa: BLE001 - a third party's task may raise anything; the scores must survive it
         status, reason = (
             "error",
@@ -176,7 +177,7 @@ def evaluate(
     record = new_record(
         planned.task, planned.record, subject, started, status=status, reason=reason, counts=counts
     ).model_copy(update={"metrics": rows, "numerics": checked})
-    folder, written = files.write_result(results, record, table, gathering.arrays, overwrite=overwrite)
+    folder, written = files.write_result(results, record, table, arrays, overwrite=overwrite)
     return Result(files.read_record(folder), folder, written)
 
 

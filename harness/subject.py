@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -171,34 +171,50 @@ def _captured(members: Sequence[Member], request: Capture) -> dict[tuple[str, in
 
 def _rows(member: Member, request: Score | Compare) -> ScoreTable:
     """Rows of the score table for one member: every unit asked for, failed or not."""
+    if isinstance(request, Score) and "scores" in member.capabilities:
+        return _score_rows(member, request)
     rows: list[dict[str, Any]] = []
     conditions, replicate = ((NONE,), 0) if isinstance(request, Compare) else (request.conditions, request.replicate)
+    pairs = pair_rows(request.units) if isinstance(request, Score) else [request]
     for condition in conditions:
-        if isinstance(request, Score) and "scores" in member.capabilities:
-            rows += [_score_row(member, Job(u, condition=condition, replicate=replicate)) for u in request.units]
-        else:
-            pairs = pair_rows(request.units) if isinstance(request, Score) else [request]
-            rows += [_preference_row(member, pair, condition, replicate) for pair in pairs]
+        rows += [_preference_row(member, pair, condition, replicate) for pair in pairs]
     return pd.DataFrame(rows, columns=list(TABLE_COLUMNS))
 
 
-def _score_row(member: Member, job: Job) -> dict[str, Any]:
-    request, stored = member.engine.request(job), member.engine.outputs(job)
-    raw = score = heads = None
-    if stored.outputs is not None:
-        raw, score = oriented(member, stored.outputs)
-        heads = [float(x) for x in stored.outputs] if len(stored.outputs) > 1 else None
-    return _identity(job.unit, member, job) | {
-        "score": score,
-        "score_raw": raw,
-        "head_outputs": heads,
+def _score_rows(member: Member, request: Score) -> ScoreTable:
+    """Rows of a scalar model: what a unit is, once; then what became of it, condition by condition."""
+    jobs = [Job(unit, replicate=request.replicate) for unit in request.units]
+    units = pd.DataFrame([_identity(job.unit, member, job) | _text(member, job) for job in jobs])
+    parts = [
+        units.assign(
+            condition=condition.name,
+            **pd.DataFrame([_outcome(member, replace(job, condition=condition)) for job in jobs]),
+        )
+        for condition in request.conditions
+    ]
+    return pd.concat(parts, ignore_index=True).reindex(columns=list(TABLE_COLUMNS))
+
+
+def _text(member: Member, job: Job) -> dict[str, Any]:
+    """What of a row is the same under every condition."""
+    request = member.engine.request(job)
+    return {
         "n_tokens": request.n_tokens,
         "n_response_words": len(job.unit.conversation[-1].content.split()),
         "truncated": request.truncated,
         "ids_hash": request.ids_hash.hex(),
-        "status": "ok" if stored.error is None else "failed",
-        "error": stored.error,
     }
+
+
+def _outcome(member: Member, job: Job) -> dict[str, Any]:
+    """What of a row is not."""
+    stored = member.engine.outputs(job)
+    raw = score = heads = None
+    if stored.outputs is not None:
+        raw, score = oriented(member, stored.outputs)
+        heads = [float(x) for x in stored.outputs] if len(stored.outputs) > 1 else None
+    status = "ok" if stored.error is None else "failed"
+    return {"score": score, "score_raw": raw, "head_outputs": heads, "status": status, "error": stored.error}
 
 
 def oriented(member: Member, outputs: np.ndarray) -> tuple[float, float]:

@@ -113,9 +113,9 @@ def interval(axis: Any, x: float, found: MetricRecord, colour: str, **style: Any
 
 def spell(found: MetricRecord) -> str:
     """A value with its interval and its p, where it has them."""
-    text = f"{found.value:+.2f}"
+    text = f"{found.value:+z.2f}"
     if found.ci is not None:
-        text += f" [{found.ci.low:+.2f}, {found.ci.high:+.2f}]"
+        text += f" [{found.ci.low:+z.2f}, {found.ci.high:+z.2f}]"
     if found.p is not None:
         text += f", p {found.p:.4f}" if found.p >= LEAST else f", p < {LEAST:.4f}"
     return text.replace("-", "−")

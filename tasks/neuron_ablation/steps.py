@@ -84,6 +84,8 @@ class _Swept:
     groups: pd.Series = field(default_factory=pd.Series)
     searches: dict[tuple[str, int], Search] = field(default_factory=dict)
     draws: dict[tuple[str, int], LayerDraw] = field(default_factory=dict)
+    asked: dict[tuple[str, int], int] = field(default_factory=dict)
+    pilot: pd.Index = field(default_factory=lambda: pd.Index([]))
 
     @classmethod
     def of(cls, target: Target, measured: Measured, params: Params) -> _Swept:
@@ -141,14 +143,13 @@ class _Swept:
         self.margins = pd.concat([self.margins, new[new.columns.difference(self.margins.columns)]], axis=1)
         self.groups = found.items["group"].combine_first(self.groups)
         for (name, r), search in self.searches.items():
-            condition = control_name(self.name(name), "damage", r, self._asked.get((name, r), -1))
+            condition = control_name(self.name(name), "damage", r, self.asked.get((name, r), -1))
             if condition in new:
-                search.tried[self._asked[name, r]] = self.fidelity(condition)
+                search.tried[self.asked[name, r]] = self.fidelity(condition)
 
     def begin(self, pilot: set[str]) -> None:
         """Start a search a draw from the size of the set, whose damage is known already."""
-        self._asked: dict[tuple[str, int], int] = {}
-        self._pilot = self.margins.index[[i in pilot for i in self.margins.index]]
+        self.pilot = self.margins.index[[i in pilot for i in self.margins.index]]
         for (name, r), draw in self.draws.items():
             chosen = self.headline[name]
             search = Search(self.fidelity(self.name(name)), draw.most(per_layer(chosen, self.shape)))
@@ -157,7 +158,7 @@ class _Swept:
 
     def fidelity(self, condition: str) -> float:
         """Fidelity of a condition's margins to the intact ones over the pilot's items that have both."""
-        both = self.margins.loc[self._pilot, [INTACT, condition]].dropna()
+        both = self.margins.loc[self.pilot, [INTACT, condition]].dropna()
         if both.empty:
             return float("nan")
         values = both.to_numpy(dtype=float)
@@ -165,10 +166,10 @@ class _Swept:
 
     def next(self) -> Iterator[Condition]:
         """The next size of every search that goes on."""
-        self._asked = {
+        self.asked = {
             key: n for key, s in self.searches.items() if np.isfinite(s.target) and (n := s.next()) is not None
         }
-        return (self.damage(name, r, n) for (name, r), n in self._asked.items())
+        return (self.damage(name, r, n) for (name, r), n in self.asked.items())
 
     def last(self) -> Iterator[Condition]:
         """The sizes that matched, for all items."""
