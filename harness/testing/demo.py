@@ -16,8 +16,8 @@ from harness.testing.corpus import Corpus, Source, generate, write_pairs
 from harness.testing.mirror import write_mirror
 from harness.testing.train import Recipe, train_family
 
-DRAWS = {"draws": 1000, "probe_draws": 20}
-"""Bootstrap draws by parameter: enough to show intervals, few enough for two minutes."""
+SMALL = {"draws": 1000, "probe_draws": 20, "profile": "quick"}
+"""What parameters of these names are in the demo: enough to show intervals, few enough for two minutes."""
 
 COLUMNS = (
     {"task": "objective_interference", "metric": "acc_helpful", "label": "helpful", "format": "percent"},
@@ -56,7 +56,7 @@ def demo(out: Path, seed: int = 0, recipe: Recipe | None = None) -> DemoReport:
     subjects: list[dict[str, Any]] = [{"family": family}, *({"model": f"null/{name}"} for name in NAMES)]
     tasks = TASKS.names()
     common: dict[str, Any] = {
-        "data_dir": data, "results": out / "results", "store": out / "scores.sqlite", "params": few_draws(), "overwrite": True
+        "data_dir": data, "results": out / "results", "store": out / "scores.sqlite", "params": small_params(), "overwrite": True
     }  # fmt: skip
     results = [result for subject in subjects for result in run(tasks=tasks, **subject, **common)]
     files = build_files(write_spec(out / "leaderboard.yaml"), out / "results", out / "leaderboard")
@@ -73,10 +73,10 @@ def write_data(root: Path, seed: int) -> tuple[Corpus, Path]:
     return corpus, write_mirror(source, root)
 
 
-def few_draws() -> dict[str, dict[str, int]]:
-    """`DRAWS` for the tasks that have such parameters."""
+def small_params() -> dict[str, dict[str, Any]]:
+    """`SMALL` for the tasks that have such parameters."""
     fields = {name: {f.name for f in dataclasses.fields(TASKS.get(name).Params)} for name in TASKS.names()}
-    return {name: {k: v for k, v in DRAWS.items() if k in known} for name, known in fields.items()}
+    return {name: {k: v for k, v in SMALL.items() if k in known} for name, known in fields.items()}
 
 
 def write_spec(path: Path) -> Path:
