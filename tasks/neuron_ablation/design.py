@@ -89,7 +89,10 @@ class Design:
         of_group = {g: [i for i in data.items if i.objective == g and _place(i) not in places] for g in GROUPS}
         judged = {g: spread(items, params.pairs) for g, items in of_group.items() if items}
         if not judged:
-            raise InputError(f"no item to judge: neuron_ablation needs items of the objectives {', '.join(GROUPS)}")
+            raise InputError(
+                f"no item to judge: neuron_ablation needs items of the objectives {', '.join(GROUPS)}; rows of a file of "
+                'your own say it as "objective": "helpful"'
+            )
         seen = {item.cluster_id for items in judged.values() for item in items}
         found = {name: _corpus(name, data.items, of_group, seen) for name in CORPORA}
         n = min(params.corpus_pairs, *(len(found[o]) for o in FALLBACK))

@@ -155,7 +155,9 @@ def test_change_is_the_mean_square_difference_to_the_base_of_the_same_seed_or_it
             for u in UNITS
         ]
         assert np.allclose(found["mixed", seed]["mean_square"], sum(d**2 for d in differences) / len(UNITS))
-        assert found["mixed", seed].keys() == {"mean_square", "tokens", "units"}
+        for name, of in (("abs_mean", ("mixed", seed)), ("base_abs_mean", ("base", base))):
+            assert np.allclose(found["mixed", seed][name], np.abs(subject.models[of].activations(UNITS)).mean(0))
+        assert found["mixed", seed].keys() == {"mean_square", "abs_mean", "base_abs_mean", "tokens", "units"}
     with pytest.raises(InputError, match=r"no member 'base'.*helpful"):
         SUBJECT.answer(Accumulate(UNITS, Reading("change"), against="base"))
 

@@ -7,6 +7,12 @@ from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
+from harness.tasks.neuron_ablation.params import Params
+from harness.tasks.neuron_ablation.plots import PLOTS
+from harness.tasks.neuron_ablation.plots_common import WIDTH, ablated, spell, value
+from harness.tasks.neuron_ablation.plots_effects import STYLES, band
+from harness.tasks.neuron_ablation.sets import OBJECTIVES
+from harness.tasks.neuron_ablation.task import NeuronAblation
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from scipy import stats
 
@@ -15,12 +21,6 @@ from harness.metrics import _record
 from harness.results.schema import MetricRecord, ResultRecord
 from harness.testing import planted_scenes
 from harness.testing.planted import gather_planted
-from tasks.neuron_ablation.params import Params
-from tasks.neuron_ablation.plots import PLOTS
-from tasks.neuron_ablation.plots_common import WIDTH, ablated, spell, value
-from tasks.neuron_ablation.plots_effects import STYLES, band
-from tasks.neuron_ablation.sets import OBJECTIVES
-from tasks.neuron_ablation.task import NeuronAblation
 from tests.results.trees import record, scores
 
 N = 100
