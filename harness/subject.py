@@ -25,6 +25,7 @@ from harness.task import (
     Request,
     Score,
     ScoreTable,
+    empty_table,
     pair_rows,
 )
 
@@ -183,6 +184,8 @@ def _rows(member: Member, request: Score | Compare) -> ScoreTable:
 
 def _score_rows(member: Member, request: Score) -> ScoreTable:
     """Rows of a scalar model: what a unit is, once; then what became of it, condition by condition."""
+    if not request.units or not request.conditions:
+        return empty_table()
     jobs = [Job(unit, replicate=request.replicate) for unit in request.units]
     units = pd.DataFrame([_identity(job.unit, member, job) | _text(member, job) for job in jobs])
     parts = [

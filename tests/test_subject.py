@@ -43,6 +43,13 @@ def test_rows_are_one_a_unit_and_seed_with_the_contract_columns(subject):
     assert [len(h) if h is not None else 0 for h in table["head_outputs"]] == [0, 0, 2, 2]
 
 
+@pytest.mark.parametrize("nothing", [Score(()), Score(UNITS, ())])
+def test_a_request_for_nothing_is_answered_with_no_rows(subject, nothing):
+    table = ask(subject(Counting()), nothing)
+    assert tuple(table.columns) == TABLE_COLUMNS
+    assert table.empty
+
+
 def test_a_cost_model_is_turned_so_that_higher_is_better(subject):
     plain = ask(subject(Counting()), Score(UNITS))
     cost = ask(subject(Counting(), direction="lower_is_better"), Score(UNITS))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
 from harness.objectives import GROUPS
+from harness.stats.accuracy import accuracy
 from harness.stats.bootstrap import cluster_weights, percentile, row_weights
 from harness.stats.estimate import Estimate
 from harness.stats.linear import linear
@@ -27,7 +28,7 @@ OBJECTIVE_GROUPS: Mapping[str, tuple[str, ...]] = {"helpful": ("helpful",), "har
 
 def baseline(sweep: Sweep, measure: str, dims: Mapping[str, str]) -> Iterator[Metric]:
     """`acc` of the intact model by sub-task, and the `chance` of being right there."""
-    for subtask, found in _by_subtask(sweep, sweep.values[measure][INTACT].to_numpy(dtype=float)):
+    for subtask, found in _by_subtask(sweep, sweep.values[measure][INTACT].to_numpy(dtype=float), accuracy):
         yield row("acc", found, dict(dims) | {"subset": subtask})
     for subtask, found in _by_subtask(sweep, sweep.items["chance"].to_numpy(dtype=float)):
         yield row("chance", plain(found.value, found.n or 0, found.reason), dict(dims) | {"subset": subtask})
@@ -89,11 +90,13 @@ def _sizes(sweep: Sweep, objective: str) -> tuple[int, int]:
     return len(mine), mine["cluster_id"].nunique()
 
 
-def _by_subtask(sweep: Sweep, values: np.ndarray) -> Iterator[tuple[str, Estimate]]:
+def _by_subtask(
+    sweep: Sweep, values: np.ndarray, estimator: Callable[[np.ndarray, np.ndarray], Estimate] = linear
+) -> Iterator[tuple[str, Estimate]]:
     """By sub-task the mean over prompts of the mean over the prompt's items of item values (items,)."""
     for subtask in sorted(sweep.items["subtask"].unique()):
         means = by_prompt(sweep.items, values[:, None], [subtask])
-        yield str(subtask), linear(means[0].to_numpy(), means.index.get_level_values(1).to_numpy(dtype=str))
+        yield str(subtask), estimator(means[0].to_numpy(), means.index.get_level_values(1).to_numpy(dtype=str))
 
 
 def _margin(sweep: Sweep, condition: str, group: str) -> Estimate:

@@ -43,6 +43,14 @@ def test_intact_accuracy_by_sub_task() -> None:
         assert rows[f"chance {subtask}"].value == 0.5
 
 
+def test_an_accuracy_has_an_interval_inside_the_unit() -> None:
+    items = planted_items(np.random.default_rng(0), 20, dataset="hh-rlhf", subset="helpful-base", objective="helpful")
+    rows = list(baseline(Sweep.of(planted_table(items, oracle), ("model", 0)), "credit", DIMS))
+    (interval,) = [m.ci for m in rows if m.name == "acc"]
+    assert interval is not None
+    assert 0.5 < interval.low < interval.high <= 1
+
+
 def test_slope_and_residuals_are_those_of_a_loop(found: dict[str, Metric]) -> None:
     before, after = accuracies("none"), accuracies("b")
     above = {k: a - 0.5 for k, a in before.items()}
