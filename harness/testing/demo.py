@@ -16,8 +16,8 @@ from harness.testing.corpus import Corpus, Source, generate, write_pairs
 from harness.testing.mirror import write_mirror
 from harness.testing.train import Recipe, train_family
 
-SMALL = {"draws": 1000, "probe_draws": 20, "profile": "quick"}
-"""What parameters of these names are in the demo: enough to show intervals, few enough for two minutes."""
+SMALL = {"draws": 1000, "probe_draws": 20, "profile": "quick", "pairs": 20}
+"""What parameters of these names are in the demo: enough to show intervals, few enough for a minute or two."""
 
 COLUMNS = (
     {"task": "objective_interference", "metric": "acc_helpful", "label": "helpful", "format": "percent"},
