@@ -39,7 +39,8 @@ class Reporter:
     def _plan(self, plan: Progress) -> None:
         """Say what is about to be computed under several conditions, above the bar if there is one."""
         expected = "unknown time" if plan.expected is None else f"about {plan.expected / 60:.1f} min"
-        text = f"{plan.model}: {plan.conditions} conditions, {plan.of_texts:,} texts, {plan.of_tokens:,} tokens, {expected}"
+        tokens = f"{plan.of_tokens:,} tokens" if plan.of_tokens else "unknown length"
+        text = f"{plan.model}: {plan.conditions} conditions, {plan.of_texts:,} texts, {tokens}, {expected}"
         if self._bar is not None:
             self._bar.console.print(text, highlight=False)
         else:

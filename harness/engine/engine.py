@@ -102,17 +102,24 @@ class Engine:
                 self._finish(ahead, state)
 
     def _announce(self, jobs: Sequence[Job]) -> None:
-        """Say before a pass of several conditions what it will compute: texts that were scored before have known lengths."""
+        """Say before a pass of several conditions what it will compute, if anything.
+
+        Texts that were scored before have known lengths; others are taken to be as long, and where none is known
+        nothing is said of tokens and time.
+        """
         conditions = {job.condition for job in jobs}
         if len(conditions) < 2:
             return
         known = {job: key for job in jobs if (key := self._job_key(job)) in self._requests}
         self._load_stored(known)
-        missing = [job for job, key in known.items() if self._is_missing(job, key)]
-        tokens = sum(self._requests[known[job]].n_tokens for job in missing)
+        lengths = [self._requests[key].n_tokens for job, key in known.items() if self._is_missing(job, key)]
+        texts = len(lengths) + len(jobs) - len(known)
+        if not texts:
+            return
+        tokens = round(sum(lengths) * texts / len(lengths)) if lengths else 0
         timing = self.timing
-        expected = tokens * timing.forward / timing.tokens if timing.tokens else None
-        self.report(Progress(self.resolved.name, 0, len(missing), 0, tokens, 0.0, len(conditions), expected))
+        expected = tokens * timing.forward / timing.tokens if timing.tokens and tokens else None
+        self.report(Progress(self.resolved.name, 0, texts, 0, tokens, 0.0, len(conditions), expected))
 
     def request(self, job: Job) -> StoredRequest:
         """Ids hash, token number, truncation or the encoding error of an ensured job."""
@@ -135,10 +142,11 @@ class Engine:
     def accumulate(
         self, units: Sequence[Unit], weights: Sequence[float], reading: Reading, against: Resolved | None = None
     ) -> dict[str, np.ndarray]:
-        """Running sums of what `reading` names over the units; `weights` are theirs in the total whose gradient an attribution takes.
-        A unit that cannot be encoded is left out, and `units` counts the
-        others. A reading of `change` is a difference to the model `against`, at the ids this one makes of the units.
-        Stored by the models and the set of texts and weights, in whatever order they come.
+        """Running sums of what `reading` names over the units.
+
+        `weights` are the units' in the total whose gradient an attribution takes. A unit that cannot be encoded is
+        left out, and `units` counts the others. A reading of `change` is a difference to the model `against`, at the
+        ids this one makes of the units. Stored by the models and the set of texts and weights, in whatever order.
         """
         keys = [self._job_key(Job(unit)) for unit in units]
         parts = sorted(zip(keys, map(float, weights), strict=True))

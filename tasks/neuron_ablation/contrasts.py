@@ -190,5 +190,5 @@ def _missing(head: Headline, kind: str, conditions: Sequence[str]) -> str:
     if conditions:
         return ""
     if kind == "damage" and head.unmatched:
-        return f"unmatched: no random set of any size damages as much as the set in {head.unmatched} draws"
+        return f"unmatched: no size tried of a random set does as much damage as the set in {head.unmatched} draws"
     return "no neutral corpus" if kind == "neutral_top" else "no control draws"

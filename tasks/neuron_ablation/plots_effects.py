@@ -107,6 +107,7 @@ def dose_response(record: ResultRecord, arrays: Arrays) -> Figure:
     unit = "heads" if record.task.params.get("site") == "attention" else "neurons"
 
     def draw(part: Any, rows: Rows) -> Mapping[str, Any]:
+        """Four panels of one model, a group each."""
         total = int((~np.isnan(arrays[f"chosen_by/{rows.name}/helpful"])).sum())
         axes = part.subplots(2, 2, sharex=True, sharey=True).ravel()
         lines: dict[str, Any] = {}
@@ -187,6 +188,7 @@ def collapse(record: ResultRecord, arrays: Arrays) -> Figure:
     p = headline(record)
 
     def draw(part: Any, rows: Rows) -> Mapping[str, Any]:
+        """One model: a panel a headline set."""
         axes = part.subplots(1, len(HEADLINE), sharex=True, sharey=True)
         legend: dict[str, Any] = {}
         for axis, name in zip(axes, HEADLINE, strict=True):
@@ -237,6 +239,7 @@ def specificity(record: ResultRecord, arrays: Arrays) -> Figure:
     p = headline(record)
 
     def draw(part: Any, rows: Rows) -> Mapping[str, Any]:
+        """One model: a panel an only-set."""
         axes = part.subplots(1, len(ONLY), sharex=True, sharey=True)
         legend: dict[str, Any] = {}
         for axis, name in zip(axes, ONLY, strict=True):

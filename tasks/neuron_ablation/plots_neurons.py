@@ -158,6 +158,7 @@ def depth(record: ResultRecord, arrays: Arrays) -> Figure:
         raise InputError(f"every set is empty at {p} %")
 
     def draw(part: Any, rows: Rows) -> Mapping[str, Any]:
+        """One model: a row a set, a column a layer."""
         axis, grid = part.subplots(), shares[rows.name]
         image = axis.imshow(np.ma.masked_invalid(grid), cmap=MAP, vmin=0, vmax=MOST, aspect="auto")
         for i, empty in enumerate(np.isnan(grid).all(axis=1)):

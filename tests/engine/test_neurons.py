@@ -213,3 +213,27 @@ def test_where_the_score_is_read_counts_in_what_is_judged(model, store):
     last = -1
     assert (judged["gradient"][last] != 0).any()
     assert (response["gradient"][last] != 0).any() == (not encoder)
+
+
+def test_a_pass_of_several_conditions_first_says_what_it_will_compute(model, store):
+    said = []
+    engine = Engine(model, store, said.append)
+    both = [Job(u, condition=c) for u in UNITS for c in (ZERO, HELD)]
+    engine.ensure(Job(u) for u in UNITS)
+    assert {p.conditions for p in said} == {1}
+    said.clear()
+    engine.ensure(both)
+    plan, *rest = said
+    assert (plan.conditions, plan.texts, plan.of_texts) == (2, 0, 2 * len(UNITS))
+    assert plan.of_tokens == 2 * sum(engine.request(Job(u)).n_tokens for u in UNITS) == rest[-1].tokens
+    assert plan.expected is not None
+    assert plan.expected > 0
+    said.clear()
+    engine.ensure(both)
+    assert not any(p.conditions > 1 for p in said)
+
+
+def test_of_texts_of_unknown_length_only_the_number_is_said(model, store):
+    said = []
+    Engine(model, store, said.append).ensure(Job(u, condition=c) for u in UNITS for c in (ZERO, HELD))
+    assert (said[0].conditions, said[0].of_texts, said[0].of_tokens, said[0].expected) == (2, 2 * len(UNITS), 0, None)

@@ -89,7 +89,7 @@ def test_matched_draws_are_used_if_most_are_matched() -> None:
     assert size.value == R - 3
     (fewer,) = of(few, "controls", set="only_helpful", control="damage")
     assert fewer.value == 0
-    assert f"unmatched: no random set of any size damages as much as the set in {R} draws" == fewer.reason
+    assert f"unmatched: no size tried of a random set does as much damage as the set in {R} draws" == fewer.reason
     assert of(few, "specificity_helpful")[0].value is None
     assert [m.value for m in of(most, "control_k", set="only_helpful")] == [pytest.approx(10 + (R - 4) / 2)]
 
