@@ -61,7 +61,7 @@ def overlap(record: ResultRecord, arrays: Arrays) -> Figure:
     width = max(0.7 * WIDTH, cell * len(names) + LABELS)
     figure = Figure(figsize=(width, sum(heights) + 0.8), layout="constrained")
     loose = {name: half for name, half in halves.items() if name not in names}
-    figure.suptitle(_title(record, p, loose, width), fontsize=9, x=0.01, ha="left")
+    figure.suptitle(_title(record, p, loose, width, diagonal=len(loose) < len(halves)), fontsize=9, x=0.01, ha="left")
     axes = figure.subplots(len(known), 1, height_ratios=heights, squeeze=False)[:, 0]
     for axis, k in zip(axes, known, strict=True):
         _matrix(axis, *panels[k], titles[k], lowest)
@@ -71,11 +71,11 @@ def overlap(record: ResultRecord, arrays: Arrays) -> Figure:
     return figure
 
 
-def _title(record: ResultRecord, p: str, halves: Mapping[str, float], width: float) -> str:
+def _title(record: ResultRecord, p: str, halves: Mapping[str, float], width: float, diagonal: bool) -> str:
     """What is drawn, and the halves that no matrix has room for, in lines of `width` inches."""
     lines = [
         record.subject.name,
-        f"neurons shared by the top {p} % beyond what layers give; diagonal: halves of the corpus",
+        f"neurons shared by the top {p} % beyond what layers give" + "; diagonal: halves of the corpus" * diagonal,
     ]
     if halves:
         chosen = ", ".join(f"{name} {value:.2f}" for name, value in halves.items())

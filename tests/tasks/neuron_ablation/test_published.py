@@ -30,8 +30,16 @@ def test_the_readme_tells_its_numbers(folder):
         return found
 
     harmless = {"set": "only_harmless", "p": "5"}
-    for metric in (get("d_acc_refuse", **harmless), get("excess_refuse", control="damage", **harmless)):
+    excess = [get("excess_refuse", control=control, **harmless) for control in ("rand_layer", "damage")]
+    for metric in (get("d_acc_refuse", **harmless), *excess):
         assert f"{-metric.value:.1f} pp [{-metric.ci.high:.1f}, {-metric.ci.low:.1f}]" in text
+    for control, words in (
+        ("rand_layer", "of their standard deviations below"),
+        ("damage", "standard deviations below)"),
+    ):
+        apart = -get("z_refuse", control=control, **harmless).value
+        assert f"{apart:.1f} {words}" in text
+    assert get("controls", control="damage", **harmless).value == 3
     sizes = get("control_k", **harmless).value / get("k", **harmless).value
     assert 5.5 < sizes < 6  # "nearly six times as large"
     assert get("specificity_harmless").value is None
