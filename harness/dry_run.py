@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from harness.config import LoadOptions, resolve_subject
 from harness.engine.engine import Engine, Job
 from harness.engine.store import ScoreStore
+from harness.labels import NO_LABELS, read_labels
 from harness.preference import Unit
 from harness.runner import plan
 from harness.task import Task, TaskData
@@ -26,18 +28,20 @@ def dry_run(
     data_dir: Any,
     params: dict[str, dict[str, Any]],
     limit: int | None,
+    labels: Path | None,
     store: Any,
     options: LoadOptions,
 ) -> str:
     """Plan a run and time a sample of 64 texts of each member: expected seconds are its rate times all tokens."""
     memory = ScoreStore(store)
     subject = resolve_subject(model, roles, family, options, memory, lambda progress: None)
+    given = read_labels(labels) if labels else NO_LABELS
     lines: list[str] = []
     members = tuple((m.member, m.seed) for m in subject.members)
     passes: dict[tuple[str, int], dict[Unit, float]] = {key: {} for key in members}
     for task in tasks:
-        planned = plan(task, subject, params.get(task.meta.name, {}), data, data_dir, limit)
-        mine = TaskData(planned.suite.items, members)
+        planned = plan(task, subject, params.get(task.meta.name, {}), data, data_dir, limit, given)
+        mine = TaskData(planned.suite.items, members, given)
         lines.append(f"{task.meta.name}@{task.meta.version}: {len(mine.items)} items, {len(mine.units())} texts")
         lines += [f"  missing: {name}" for name in planned.suite.missing]
         if reason := subject.lacks(task.meta.needs):

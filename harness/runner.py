@@ -18,6 +18,7 @@ from harness.engine.progress import Progress
 from harness.engine.store import ScoreStore
 from harness.errors import HarnessError, InputError
 from harness.gather import Gathering, gather
+from harness.labels import NO_LABELS, Labels, read_labels
 from harness.numerics import numerics
 from harness.outcomes import outcomes
 from harness.preference import Unit
@@ -41,6 +42,7 @@ class Planned:
     params: Any
     suite: Suite
     record: TaskRecord
+    labels: Labels = NO_LABELS
 
 
 def run(
@@ -53,6 +55,7 @@ def run(
     data_dir: Path | None = None,
     params: Mapping[str, Mapping[str, Any]] | None = None,
     limit: int | None = None,
+    labels: Path | None = None,
     results: Path = Path("results"),
     store: Path | None = None,
     options: LoadOptions | None = None,
@@ -63,14 +66,17 @@ def run(
     """Evaluate one subject on some tasks and write what comes out below `results`; one Result a task.
 
     The subject is exactly one of `model`, `roles` (member -> model or list of seeds) or `family` (a YAML
-    file). A model is a folder, a Hub id, `null/NAME`, `scores:FILE`, a ModelSpec or an adapter object; a task
+    file); `labels` a file that the verb `label` wrote. A model is a folder, a Hub id, `null/NAME`, `scores:FILE`, a ModelSpec or an adapter object; a task
     a registered name or an object. `data` replaces the tasks' suites. Raises InputError where the request is
     wrong and HarnessError where the run fails; what was scored by then stays in the store.
     """
     found = resolve_tasks(tasks)
     memory = ScoreStore(store)
     subject = resolve_subject(model, roles, family, options or LoadOptions(), memory, report)
-    planned = [plan(task, subject, (params or {}).get(task.meta.name, {}), data, data_dir, limit) for task in found]
+    given = read_labels(labels) if labels else NO_LABELS
+    planned = [
+        plan(task, subject, (params or {}).get(task.meta.name, {}), data, data_dir, limit, given) for task in found
+    ]
     started = {"started": datetime.now(UTC).isoformat(timespec="seconds"), "command": command}
     kept = {p.task.meta.name: up_to_date(p.task, p.record, subject, results) for p in planned if not overwrite}
     todo = [p for p in planned if not kept.get(p.task.meta.name)]
@@ -89,8 +95,9 @@ def plan(
     data: Sequence[str] | None,
     data_dir: Path | None,
     limit: int | None,
+    labels: Labels,
 ) -> Planned:
-    """A task with checked parameters and loaded data; `limit` and the task's own `max_pairs` bound each subset."""
+    """A task with checked parameters, loaded data and labels; `limit` and the task's own `max_pairs` bound each subset."""
     params = task_params(task, given)
     suite = datasets.load(data or task.meta.suite, data_dir)
     for bound in (getattr(params, "max_pairs", None), limit):
@@ -103,10 +110,11 @@ def plan(
         datasets=suite.records,
         datasets_missing=suite.missing,
         limit=limit,
+        labels=labels.record() if labels else None,
     )
     models = [(m.member, m.seed, m.resolved.spec.identity(), m.resolved.backend) for m in subject.members]
     record = record.model_copy(update={"config_hash": config_hash(record, models)})
-    return Planned(task, params, suite, record)
+    return Planned(task, params, suite, record, labels)
 
 
 def score_and_record(
@@ -116,7 +124,9 @@ def score_and_record(
     reasons = {p.task.meta.name: subject.lacks(p.task.meta.needs) for p in planned}
     apply = [p for p in planned if reasons[p.task.meta.name] is None]
     members = tuple((m.member, m.seed) for m in subject.members)
-    gatherings = {p.task.meta.name: Gathering(p.task.steps(TaskData(p.suite.items, members), p.params)) for p in apply}
+    gatherings = {
+        p.task.meta.name: Gathering(p.task.steps(TaskData(p.suite.items, members, p.labels), p.params)) for p in apply
+    }
     began = time.perf_counter()
     try:
         gather(list(gatherings.values()), subject)

@@ -14,6 +14,7 @@ import pandas as pd
 from harness import preference
 from harness.condition import NONE, Condition
 from harness.errors import InputError
+from harness.labels import NO_LABELS, Labels
 from harness.preference import PreferenceItem, Unit
 from harness.reading import MOMENTS, Reading
 from harness.registry import Registry
@@ -148,6 +149,8 @@ class TaskData:
     items: tuple[PreferenceItem, ...]
     members: Members = (("model", 0),)
     """(member, seed) of every model of the subject."""
+    labels: Labels = NO_LABELS
+    """What a language model or people said of the replies; empty without `--labels`."""
 
     def units(self) -> tuple[Unit, ...]:
         """Every reply of every item as a unit."""

@@ -19,6 +19,7 @@ def run(
     data_dir: o.DataDir = None,
     param: Annotated[list[str] | None, typer.Option("-P", help="TASK.PARAM=VALUE.")] = None,
     limit: Annotated[int | None, typer.Option(help="Items a subset; such a result is never ranked.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="Labels of the replies, as `label` writes them.")] = None,
     results: o.Results = Path("results"),
     overwrite: o.Overwrite = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print units, tokens and seconds to expect.")] = False,
@@ -50,6 +51,7 @@ def run(
         "data_dir": data_dir,
         "params": split_params(param or [], found),
         "limit": limit,
+        "labels": labels,
         "store": store,
         "options": o.load_options(given),
     }

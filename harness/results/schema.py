@@ -31,6 +31,16 @@ class DatasetRecord(Frozen):
     license: str | None = None
 
 
+class LabelsRecord(Frozen):
+    """The labels a task used: the digest of their file, who labelled in each pass, under which questions."""
+
+    sha256: str
+    labelers: dict[str, tuple[str, ...]]
+    schema_sha256: tuple[str, ...]
+    n_texts: int
+    n_failed: int
+
+
 class TaskRecord(Frozen):
     """Which measurement with which parameters on which data; `config_hash` is over it and over how the models were run."""
 
@@ -41,6 +51,7 @@ class TaskRecord(Frozen):
     datasets: tuple[DatasetRecord, ...]
     datasets_missing: tuple[str, ...] = ()
     limit: int | None = None
+    labels: LabelsRecord | None = None
 
 
 class ModelRecord(Frozen):
@@ -91,7 +102,9 @@ def config_hash(task: TaskRecord, models: Iterable[tuple[str, int, dict[str, Any
     `models` are (member, seed, spec without prose, device). The hash names the result's folder, so that a
     record edited by hand no longer lies where it says.
     """
-    asked = task.model_dump(mode="json", exclude={"config_hash", "datasets"})
+    asked = task.model_dump(mode="json", exclude={"config_hash", "datasets", "labels"})
+    if task.labels:
+        asked["labels"] = task.labels.sha256
     data = sorted([d.name, d.subset, d.items_sha256] for d in task.datasets)
     run = sorted([[member, seed, spec, device] for member, seed, spec, device in models], key=canonical_json)
     return hashlib.sha256(canonical_json([asked, data, run]).encode("utf-8", "surrogatepass")).hexdigest()[:8]

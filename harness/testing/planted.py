@@ -15,6 +15,7 @@ from scipy.special import expit
 from harness import preference
 from harness.errors import InputError
 from harness.gather import Gathering, gather
+from harness.labels import NO_LABELS, Labels
 from harness.preference import Message, PreferenceItem, Unit, canonical_json, messages_json
 from harness.results.store import storable
 from harness.subject import Subject
@@ -270,6 +271,7 @@ def drive(
     params: Any = None,
     members: Members = SINGLE,
     compares: bool = False,
+    labels: Labels | None = None,
 ) -> tuple[ScoreTable, dict[str, np.ndarray], list[Metric]]:
     """Run a task as a run does, but answered by Python functions: (score table, attached arrays, metrics).
 
@@ -278,14 +280,16 @@ def drive(
     The table is what a result would store: float32 scores, rows sorted by key.
     """
     chosen = task.Params() if params is None else params
-    found, arrays = gather_planted(task, tuple(data), chosen, PlantedSubject(score, members, head_input, compares))
+    found, arrays = gather_planted(
+        task, tuple(data), chosen, PlantedSubject(score, members, head_input, compares), labels or NO_LABELS
+    )
     return found, arrays, task.evaluate(found.copy(), dict(arrays), chosen)
 
 
 def gather_planted(
-    task: Task, data: Sequence[PreferenceItem], params: Any, subject: Answering
+    task: Task, data: Sequence[PreferenceItem], params: Any, subject: Answering, labels: Labels = NO_LABELS
 ) -> tuple[ScoreTable, dict[str, np.ndarray]]:
     """The first half of `drive`: the task's requests answered by `subject`, as (score table, attached arrays)."""
-    gathering = Gathering(task.steps(TaskData(tuple(data), subject.members), params))
+    gathering = Gathering(task.steps(TaskData(tuple(data), subject.members, labels), params))
     gather([gathering], cast(Subject, subject))
     return storable(gathering.table()), gathering.arrays

@@ -11,10 +11,10 @@ import pandas as pd
 from harness.stats.clusters import code, effective
 from harness.stats.estimate import Estimate, student
 from harness.stats.multiplicity import holm
+from harness.stats.over_seeds import proportion, seeded
 from harness.stats.regression import LogitFit, quasi_logit, vif
 from harness.task import Metric
 
-from .estimates import proportion, seeded
 from .items import FEATURE_NAMES
 from .rows import row
 from .sample import Sample

@@ -8,6 +8,7 @@ import pandas as pd
 
 from harness.outcomes import outcomes
 from harness.preference import PreferenceItem, Unit
+from harness.sides import side_means
 from harness.task import ScoreTable, originals
 from harness.text.features import FEATURES, featurize
 
@@ -46,13 +47,8 @@ def item_frame(table: ScoreTable) -> pd.DataFrame:
 
 def _differences(texts: pd.DataFrame) -> pd.DataFrame:
     columns = [FEATURES[name].column for name in FEATURE_NAMES if FEATURES[name].column in texts]
-    alone = texts[~texts["side"].str.contains(">", regex=False)]
-    side = alone["side"].str.partition("/")[0] if len(alone) else alone["side"]
-    means = alone.groupby(["item_id", side])[columns].mean()
-    chosen, rejected = (means[means.index.get_level_values(1) == s].droplevel(1) for s in ("chosen", "rejected"))
-    return (
-        (chosen - rejected).rename(columns=lambda c: "d_" + c.removeprefix("x_")).rename_axis("item_id").reset_index()
-    )
+    chosen, rejected = side_means(texts, columns)
+    return (chosen - rejected).rename(columns=lambda c: "d_" + c.removeprefix("x_")).reset_index()
 
 
 def _verdicts(texts: pd.DataFrame) -> dict[str, str]:

@@ -9,10 +9,10 @@ import numpy as np
 
 from harness.stats.estimate import Estimate, student
 from harness.stats.linear import paired
+from harness.stats.over_seeds import Bootstrap, over, proportion
 from harness.stats.seeds import combine_seeds
 from harness.task import Metric
 
-from .estimates import Bootstrap, over, proportion
 from .rows import row
 from .sample import Sample
 

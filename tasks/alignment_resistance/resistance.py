@@ -9,9 +9,9 @@ from scipy.special import expit
 
 from harness.stats import calibration
 from harness.stats.estimate import Estimate
+from harness.stats.over_seeds import Bootstrap, mean, over, proportion
 from harness.task import Metric
 
-from .estimates import Bootstrap, mean, over, proportion
 from .rows import plain, row
 from .sample import Sample
 

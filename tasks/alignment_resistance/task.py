@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from harness.stats.over_seeds import Bootstrap
 from harness.task import TASKS, Arrays, Attach, Metric, Score, ScoreTable, Steps, Task, TaskData, TaskMeta
 
-from .estimates import Bootstrap
 from .features import feature_rows, surface_rows
 from .items import attachments, item_frame
 from .regimes import regime_rows

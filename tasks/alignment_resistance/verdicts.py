@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from harness.stats.estimate import Estimate
+from harness.stats.over_seeds import Bootstrap, over, proportion
 from harness.task import Metric
 
-from .estimates import Bootstrap, over, proportion
 from .items import VERDICTS
 from .rows import plain, row
 from .sample import Sample

@@ -13,6 +13,7 @@ def test_importing_statistics_imports_neither_torch_nor_transformers() -> None:
         "estimate",
         "linear",
         "multiplicity",
+        "over_seeds",
         "paired",
         "ranking",
         "regression",

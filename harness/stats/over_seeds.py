@@ -1,4 +1,4 @@
-"""From per-item values by seed to estimates: means, and ratios by the cluster bootstrap."""
+"""From per-item values by seed, (seeds, items), to estimates: means, and ratios by the cluster bootstrap."""
 
 from __future__ import annotations
 

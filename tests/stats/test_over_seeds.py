@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from harness.tasks.alignment_resistance.estimates import Bootstrap, over, proportion
 
 from harness.stats.accuracy import accuracy
 from harness.stats.bootstrap import cluster_weights
+from harness.stats.over_seeds import Bootstrap, over, proportion
 
 CLUSTERS = np.array([f"{i // 3:03d}" for i in range(150)])
 

@@ -1,0 +1,147 @@
+"""Labels of replies by a language model or by people: a file of JSON lines, joined to units by what they say."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import ValidationError
+
+from harness.errors import InputError
+from harness.llm.schema import LABELS, NUMBERED
+from harness.models.spec import Frozen
+from harness.preference import Conversation, Unit, canonical_json, messages_json
+from harness.results.schema import LabelsRecord
+
+Pass = Literal["first", "retest", "second", "gold"]
+"""Who labelled: the labeler, the labeler again, another labeler, people."""
+
+PASSES: tuple[Pass, ...] = ("first", "retest", "second", "gold")
+
+
+class LabelRow(Frozen):
+    """One labelled reply, one line of the file. The text itself is not in it: `text` is `text_id` of the conversation.
+
+    `labels` is null where the reply could not be labelled; `error` then says why.
+    """
+
+    text: str
+    labeled_by: Pass = "first"
+    labeler: str
+    schema_sha256: str
+    labels: dict[str, str | list[str]] | None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels by pass and text: one of each at most."""
+
+    rows: Mapping[tuple[Pass, str], LabelRow] = field(default_factory=dict)
+    sha256: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.rows)
+
+    @property
+    def passes(self) -> tuple[Pass, ...]:
+        """Who labelled anything, in the order of `PASSES`."""
+        present = {labeled_by for labeled_by, _ in self.rows}
+        return tuple(p for p in PASSES if p in present)
+
+    def frame(self, units: Iterable[Unit]) -> pd.DataFrame:
+        """Labels as columns to attach: `unit_id`, and for each field with numbers `x_label_{field}`, of other passes
+        `x_label_{field}_{pass}`; yes 1, no 0, tones -1, 0, 1. Missing where unclear, not labelled, or failed.
+        """
+        known = tuple(units)
+        texts = [text_id(unit.conversation) for unit in known]
+        columns: dict[str, object] = {"unit_id": [unit.unit_id for unit in known]}
+        for labeled_by in self.passes:
+            rows = [self.rows.get((labeled_by, text)) for text in texts]
+            for name in NUMBERED:
+                columns[column(name, labeled_by)] = np.array([_number(row, name) for row in rows], dtype=float)
+        return pd.DataFrame(columns)
+
+    def record(self) -> LabelsRecord:
+        """What a result says of the labels it used."""
+        return LabelsRecord(
+            sha256=self.sha256,
+            labelers={p: tuple(sorted({r.labeler for (q, _), r in self.rows.items() if q == p})) for p in self.passes},
+            schema_sha256=tuple(sorted({row.schema_sha256 for row in self.rows.values()})),
+            n_texts=sum(q == "first" for q, _ in self.rows),
+            n_failed=sum(row.labels is None for row in self.rows.values()),
+        )
+
+
+NO_LABELS = Labels()
+
+
+def column(name: str, labeled_by: Pass = "first") -> str:
+    """The column of a label field in a score table, by who labelled."""
+    return LABELS[name].column + ("" if labeled_by == "first" else f"_{labeled_by}")
+
+
+def text_id(conversation: Conversation) -> str:
+    """Identity of a conversation, reply included: 32 hex digits of the sha256 of its messages as canonical JSON."""
+    text = canonical_json(messages_json(conversation))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def read_labels(path: Path) -> Labels:
+    """The labels of a file. Raises InputError where it cannot be read, a line is not a label, or a text is labelled twice in one pass."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read the labels {path}: {error.strerror or error}") from error
+    rows: dict[tuple[Pass, str], LabelRow] = {}
+    for number, row in _lines(path, content):
+        key = row.labeled_by, row.text
+        if key in rows:
+            raise InputError(
+                f"{path}:{number}: text {row.text} has two labels of the pass {row.labeled_by!r}; keep one"
+            )
+        rows[key] = row
+    if not rows:
+        raise InputError(f"{path} holds no labels; reward-harness label makes such a file")
+    return Labels(rows, hashlib.sha256(content).hexdigest())
+
+
+def _lines(path: Path, content: bytes) -> Iterator[tuple[int, LabelRow]]:
+    for number, line in enumerate(content.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = LabelRow.model_validate_json(line)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "line"
+            raise InputError(f"{path}:{number}: not a label: {where}: {first['msg']}") from error
+        if problem := wrong_values(row.labels or {}):
+            raise InputError(f"{path}:{number}: {problem}")
+        yield number, row
+
+
+def wrong_values(labels: Mapping[str, object]) -> str | None:
+    """What is wrong with the values of a label, or None: fields that are not in the schema, and values that are not listed."""
+    for name, value in labels.items():
+        if name not in LABELS:
+            return f"no label field is called {name!r}; fields are {', '.join(LABELS)}"
+        known = LABELS[name]
+        given = value if known.several else [value]
+        if not isinstance(given, list):
+            return f"{name} is {value!r}; expected a list of {', '.join(known.values)}"
+        if bad := [v for v in given if not isinstance(v, str) or v not in known.values]:
+            return f"{name} is {bad[0]!r}; expected {', '.join(known.values)}"
+    return None
+
+
+def _number(row: LabelRow | None, name: str) -> float:
+    if row is None or row.labels is None or name not in row.labels:
+        return float("nan")
+    value = LABELS[name].values[str(row.labels[name])]
+    return float("nan") if value is None else value
