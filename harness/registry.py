@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import inspect
 import pkgutil
 import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from harness.errors import InputError
 
@@ -28,21 +29,24 @@ class UnknownNameError(InputError):
 class Registry(Generic[T]):
     """Names of one kind of object, found without importing any of them.
 
-    Three sources, one path: modules (or folders) of `package`, whose file name is the name and which
-    register themselves when imported; entry points of `group` in other distributions, named
+    Three sources, one path: modules (or folders) of `package`, where there is one, whose file name is the name
+    and which register themselves when imported; entry points of `group` in other distributions, named
     `distribution/name`; and whatever `register` was called on directly. A built-in cannot be shadowed.
     """
 
-    def __init__(self, kind: str, group: str, package: str, module: str = "") -> None:
+    def __init__(self, kind: str, group: str, package: str = "", module: str = "") -> None:
         self.kind, self.group, self.package, self.module = kind, group, package, module
         self._objects: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[D], D]:
-        """Class or function decorator that enters the decorated object under `name`."""
+        """Class or function decorator that enters the decorated object under `name`.
+
+        Raises InputError where another object has the name; the same one again, as when its file runs twice, has not.
+        """
 
         def enter(obj: D) -> D:
             known = self._objects.get(name)
-            if known is not None and getattr(known, "__qualname__", known) != getattr(obj, "__qualname__", obj):
+            if known is not None and _origin(known) != _origin(obj):
                 raise InputError(f"two {self.kind}s are called {name!r}; rename one of them")
             self._objects[name] = obj  # type: ignore[assignment]
             return obj
@@ -66,7 +70,7 @@ class Registry(Generic[T]):
         return self._objects[name]
 
     def _modules(self) -> dict[str, str]:
-        spec = importlib.util.find_spec(self.package)
+        spec = importlib.util.find_spec(self.package) if self.package else None
         if spec is None or spec.submodule_search_locations is None:
             return {}
         found = (m.name for m in pkgutil.iter_modules(list(spec.submodule_search_locations)))
@@ -87,6 +91,12 @@ class Registry(Generic[T]):
         near = difflib.get_close_matches(name, self.names(), n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(self.names()) or 'none'}."
         return f"unknown {self.kind} {name!r}; {hint}"
+
+
+def _origin(obj: Any) -> tuple[Any, Any]:
+    """Where an object is defined, or the function it wraps."""
+    defined = inspect.unwrap(obj)
+    return getattr(defined, "__module__", None), getattr(defined, "__qualname__", defined)
 
 
 def load_plugin(path: str | Path) -> None:

@@ -23,6 +23,30 @@ def test_a_registered_object_is_found_and_two_of_a_name_are_refused(things):
         things.register("one")(str)
 
 
+def test_a_namesake_from_another_module_is_not_taken_for_the_object_itself(things):
+    def made_in(module):
+        return type("Thing", (), {"__module__": module})
+
+    things.register("one")(made_in("ours"))
+    things.register("one")(made_in("ours"))  # its file ran twice
+    with pytest.raises(InputError, match="two things are called 'one'"):
+        things.register("one")(made_in("theirs"))
+
+
+def test_an_object_that_wraps_a_function_is_known_by_the_function(things):
+    things.register("one")(SimpleNamespace(__wrapped__=len))
+    things.register("one")(SimpleNamespace(__wrapped__=len, version=2))
+    with pytest.raises(InputError, match="two things are called 'one'"):
+        things.register("one")(SimpleNamespace(__wrapped__=max))
+
+
+def test_a_registry_without_a_package_has_what_was_registered():
+    things = Registry("thing", "reward_harness.things")
+    assert things.names() == []
+    things.register("one")(int)
+    assert things.names() == ["one"]
+
+
 def test_an_unknown_name_suggests_the_nearest(things):
     things.register("alignment")(int)
     with pytest.raises(UnknownNameError, match="did you mean alignment"):

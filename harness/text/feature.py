@@ -1,4 +1,4 @@
-"""What a text feature is, and the mapping every feature enters itself into."""
+"""What a text feature is, and the registry every feature enters itself into."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from harness.registry import Registry
+
 Kind = Literal["target", "spoiler", "control"]
+Form = Literal["binary", "log", "bounded", "open"]
 Measure = Callable[[str, str], float]
 
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
@@ -20,13 +23,17 @@ class Feature:
     """A deterministic number of a reply in the light of its prompt.
 
     `kind` says what a reward model owes it: a `target` is meant to be rewarded, a `spoiler` is style that
-    should not matter, a `control` is neither. `desired_sign` is the sign people want its price to have, 0
-    where it depends on the prompt or nobody asked. `version` goes up whenever a value could change.
+    should not matter, a `control` is neither. `form` says what its values are: `binary` 0 or 1, which nobody
+    scales; `log` the natural log of one plus a count or a capped rate; `bounded` a continuous number between
+    fixed ends; `open` one without, whose tails a task cuts at the 1st and 99th percentile of its sample.
+    `desired_sign` is the sign people want its price to have, 0 where it depends on the prompt or nobody asked.
+    `version` goes up whenever a value could change.
     """
 
     name: str
     version: str
     kind: Kind
+    form: Form
     desired_sign: int
     function: Measure
 
@@ -35,23 +42,25 @@ class Feature:
         """Name of the feature's column in a score table."""
         return f"x_{self.name}"
 
+    @property
+    def __wrapped__(self) -> Measure:
+        """The function, by which the registry tells a feature that is registered again from another of its name."""
+        return self.function
 
-FEATURES: dict[str, Feature] = {}
-"""Every registered feature by name."""
+
+FEATURES: Registry[Feature] = Registry("feature", "reward_harness.features")
+"""Every feature by name: those of modules that `harness.text.features` imports, of plugins, of entry points."""
 
 
-def feature(kind: Kind, desired_sign: int = 0, version: str = "1") -> Callable[[Measure], Measure]:
+def feature(kind: Kind, form: Form, desired_sign: int = 0, version: str = "1") -> Callable[[Measure], Measure]:
     """Decorator that registers a function (prompt text, reply) -> float as the feature of its own name.
 
-    Raises ValueError where the name is taken by another function.
+    Raises InputError where the name is taken by another function.
     """
 
     def enter(function: Measure) -> Measure:
         name = function.__name__
-        known = FEATURES.get(name)
-        if known is not None and known.function.__module__ != function.__module__:
-            raise ValueError(f"two features are called {name!r}; rename one of them")
-        FEATURES[name] = Feature(name, version, kind, desired_sign, function)
+        FEATURES.register(name)(Feature(name, version, kind, form, desired_sign, function))
         return function
 
     return enter

@@ -2,7 +2,7 @@
 
 A new feature is a decorated function of (prompt text, reply) in a module imported here, or in a plugin:
 
-    @feature("spoiler")
+    @feature("spoiler", "binary")
     def ellipsis(prompt: str, reply: str) -> float:
         "1 where the reply trails off, else 0."
         return float("..." in reply)
@@ -45,12 +45,13 @@ class Reply(Protocol):
 
 
 def featurize(units: Iterable[Reply], names: Sequence[str] | None = None) -> pd.DataFrame:
-    """Feature values of units: one row a unit, `unit_id` and a float column `x_{name}` for each name (default: all).
+    """Feature values of units: one row a unit, `unit_id` and a float column `x_{name}` for each name (default: all,
+    in the order of their names).
 
-    The prompt a feature sees is every message before the last, joined by line breaks. Raises KeyError for a
-    name that is not registered.
+    The prompt a feature sees is every message before the last, joined by line breaks. Raises UnknownNameError for
+    a name that is not registered.
     """
-    chosen = [FEATURES[name] for name in (FEATURES if names is None else names)]
+    chosen = [FEATURES.get(name) for name in (FEATURES.names() if names is None else names)]
     rows = []
     for unit in units:
         *before, last = (turn.content for turn in unit.conversation)

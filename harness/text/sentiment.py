@@ -17,7 +17,7 @@ def _analyzer() -> Any:
     return SentimentIntensityAnalyzer()
 
 
-@feature("spoiler")
+@feature("spoiler", "bounded")
 def sentiment(prompt: str, reply: str) -> float:
     """VADER compound score of the first 1,000 characters, -1 (negative) to 1: over more text it saturates, and its cost grows with the square of the length."""
     return float(_analyzer().polarity_scores(reply[:OPENING])["compound"])

@@ -16,50 +16,50 @@ STOP_LENGTH = 3
 DIVERSITY_WINDOW = 100
 
 
-@feature("control")
+@feature("control", "log")
 def log_words(prompt: str, reply: str) -> float:
     """Natural log of one plus the number of white-space separated words."""
     return math.log1p(len(reply.split()))
 
 
-@feature("spoiler")
+@feature("spoiler", "binary")
 def question(prompt: str, reply: str) -> float:
     """1 where the reply asks something (has a question mark), else 0."""
     return float("?" in reply)
 
 
-@feature("spoiler")
+@feature("spoiler", "binary")
 def exclamation(prompt: str, reply: str) -> float:
     """1 where the reply exclaims (has an exclamation mark), else 0."""
     return float("!" in reply)
 
 
-@feature("spoiler")
+@feature("spoiler", "binary")
 def lists(prompt: str, reply: str) -> float:
     """1 where at least two lines are bullets or numbered points, else 0: one dash is not a list."""
     return float(len(BULLET.findall(reply)) >= 2)
 
 
-@feature("spoiler")
+@feature("spoiler", "binary")
 def bold(prompt: str, reply: str) -> float:
     """1 where some words are set in markdown bold, else 0."""
     return float(BOLD.search(reply) is not None)
 
 
-@feature("spoiler")
+@feature("spoiler", "binary")
 def code(prompt: str, reply: str) -> float:
     """1 where the reply has a fenced code block, else 0."""
     return float("```" in reply)
 
 
-@feature("control")
+@feature("control", "log")
 def digits_urls(prompt: str, reply: str) -> float:
     """Natural log of one plus the number of digit groups and web addresses; digits inside an address do not count again."""
     rest, addresses = URL.subn(" ", reply)
     return math.log1p(addresses + len(DIGITS.findall(rest)))
 
 
-@feature("control")
+@feature("control", "bounded")
 def overlap(prompt: str, reply: str) -> float:
     """Share of the reply's words longer than three letters that the prompt also uses, 0 to 1; 0 without such words."""
     content = [w for w in words(reply) if len(w) > STOP_LENGTH]
@@ -69,7 +69,7 @@ def overlap(prompt: str, reply: str) -> float:
     return sum(w in known for w in content) / len(content)
 
 
-@feature("spoiler")
+@feature("spoiler", "bounded")
 def lexical_diversity(prompt: str, reply: str) -> float:
     """Distinct words over words among the first 100 of the reply, 0 to 1; over a fixed window, since over all words it tracks length."""
     first = words(reply)[:DIVERSITY_WINDOW]

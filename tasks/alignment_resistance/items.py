@@ -46,7 +46,7 @@ def item_frame(table: ScoreTable) -> pd.DataFrame:
 
 
 def _differences(texts: pd.DataFrame) -> pd.DataFrame:
-    columns = [FEATURES[name].column for name in FEATURE_NAMES if FEATURES[name].column in texts]
+    columns = [c for c in (FEATURES.get(name).column for name in FEATURE_NAMES) if c in texts]
     chosen, rejected = side_means(texts, columns)
     return (chosen - rejected).rename(columns=lambda c: "d_" + c.removeprefix("x_")).reset_index()
 

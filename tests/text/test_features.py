@@ -10,12 +10,13 @@ import time
 import numpy as np
 import pytest
 
+from harness.errors import InputError
 from harness.preference import Message, Unit
 from harness.text.features import FEATURES, feature, featurize
 
 
 def value(name: str, reply: str, prompt: str = "") -> float:
-    return FEATURES[name].function(prompt, reply)
+    return FEATURES.get(name).function(prompt, reply)
 
 
 def unit(unit_id: str, *turns: str) -> Unit:
@@ -102,20 +103,19 @@ def test_every_feature_is_finite_and_deterministic_on_odd_texts():
     assert first.set_index("unit_id").equals(second.set_index("unit_id").loc[first["unit_id"]])
 
 
-def test_a_new_feature_is_a_decorated_function_and_names_are_not_stolen():
-    @feature("spoiler", desired_sign=-1)
+def test_a_new_feature_is_a_decorated_function_and_names_are_not_stolen(monkeypatch):
+    monkeypatch.setattr(FEATURES, "_objects", dict(FEATURES._objects))
+
+    @feature("spoiler", "binary", desired_sign=-1)
     def ellipsis(prompt: str, reply: str) -> float:
         return float("..." in reply)
 
-    try:
-        assert featurize([unit("a", "p", "well...")], ["ellipsis"])["x_ellipsis"].tolist() == [1.0]
-        with pytest.raises(ValueError, match="log_words"):
+    assert featurize([unit("a", "p", "well...")], ["ellipsis"])["x_ellipsis"].tolist() == [1.0]
+    with pytest.raises(InputError, match="two features are called 'log_words'"):
 
-            @feature("control")
-            def log_words(prompt: str, reply: str) -> float:
-                return 0.0
-    finally:
-        del FEATURES["ellipsis"]
+        @feature("control", "log")
+        def log_words(prompt: str, reply: str) -> float:
+            return 0.0
 
 
 def test_importing_the_features_loads_neither_torch_nor_vader():

@@ -18,7 +18,7 @@ TASK = TASKS.get("alignment_resistance")()
 
 
 def test_the_fixed_list_names_registered_features():
-    assert set(FEATURE_NAMES) <= set(FEATURES)
+    assert set(FEATURE_NAMES) <= set(FEATURES.names())
     assert len(set(FEATURE_NAMES)) == len(FEATURE_NAMES)
 
 
