@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+import json
+import os
+import reprlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
-from harness.errors import InputError
+from harness.errors import HarnessError, InputError
 from harness.llm.schema import LABELS, NUMBERED
 from harness.models.spec import Frozen
 from harness.preference import Conversation, Unit, canonical_json, messages_json
 from harness.results.schema import LabelsRecord
+
+Label = dict[str, str | list[str]]
+"""Values by field: one, or a list of them."""
 
 Pass = Literal["first", "retest", "second", "gold"]
 """Who labelled: the labeler, the labeler again, another labeler, people."""
@@ -27,14 +33,16 @@ PASSES: tuple[Pass, ...] = ("first", "retest", "second", "gold")
 class LabelRow(Frozen):
     """One labelled reply, one line of the file. The text itself is not in it: `text` is `text_id` of the conversation.
 
-    `labels` is null where the reply could not be labelled; `error` then says why.
+    `labels` is null where the reply could not be labelled; `error` then says why. `prompt` is the version of the words
+    that asked (`harness.llm.prompt`), null for people.
     """
 
     text: str
     labeled_by: Pass = "first"
     labeler: str
     schema_sha256: str
-    labels: dict[str, str | list[str]] | None
+    prompt: str | None = None
+    labels: Label | None
     error: str | None = None
 
 
@@ -94,12 +102,33 @@ def text_id(conversation: Conversation) -> str:
 
 def read_labels(path: Path) -> Labels:
     """The labels of a file. Raises InputError where it cannot be read, a line is not a label, or a text is labelled twice in one pass."""
+    content = read_file(path)
+    return Labels(read_rows(path, content), hashlib.sha256(content).hexdigest())
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a file of labels; raises InputError where there is none."""
     try:
-        content = Path(path).read_bytes()
+        return Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"cannot read the labels {path}: {error.strerror or error}") from error
+
+
+def read_rows(
+    path: Path, content: bytes, adapt: Callable[[dict[str, Any]], dict[str, Any]] = dict
+) -> dict[tuple[Pass, str], LabelRow]:
+    """The rows in a file's content by pass and text; `adapt` makes the fields of a row from a line, or raises ValueError.
+
+    Raises InputError with the line's number where it is not a label, or its text was labelled in this pass already.
+    """
     rows: dict[tuple[Pass, str], LabelRow] = {}
-    for number, row in _lines(path, content):
+    for number, line in enumerate(content.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = _row(line, adapt)
+        except ValueError as error:
+            raise InputError(f"{path}:{number}: not a label: {error}") from error
         key = row.labeled_by, row.text
         if key in rows:
             raise InputError(
@@ -108,36 +137,56 @@ def read_labels(path: Path) -> Labels:
         rows[key] = row
     if not rows:
         raise InputError(f"{path} holds no labels; reward-harness label makes such a file")
-    return Labels(rows, hashlib.sha256(content).hexdigest())
+    return rows
 
 
-def _lines(path: Path, content: bytes) -> Iterator[tuple[int, LabelRow]]:
-    for number, line in enumerate(content.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = LabelRow.model_validate_json(line)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "line"
-            raise InputError(f"{path}:{number}: not a label: {where}: {first['msg']}") from error
-        if problem := wrong_values(row.labels or {}):
-            raise InputError(f"{path}:{number}: {problem}")
-        yield number, row
+def _row(line: bytes, adapt: Callable[[dict[str, Any]], dict[str, Any]]) -> LabelRow:
+    said = json.loads(line)
+    if not isinstance(said, dict):
+        raise ValueError(f"expected a JSON object, found {type(said).__name__}")
+    try:
+        row = LabelRow.model_validate(adapt(said))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    if problem := wrong_values(row.labels or {}):
+        raise ValueError(problem)
+    return row
+
+
+def write_labels(path: Path, rows: Iterable[LabelRow]) -> None:
+    """Write rows as JSON lines sorted by pass and text: the whole file, or the old one stays. Raises HarnessError where it cannot."""
+    target = Path(path)
+    ordered = sorted(rows, key=lambda row: (PASSES.index(row.labeled_by), row.text))
+    staged = target.with_name(f".{target.name}-{os.getpid()}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staged.write_bytes("".join(row.model_dump_json() + "\n" for row in ordered).encode())
+        os.replace(staged, target)
+    except OSError as error:
+        staged.unlink(missing_ok=True)
+        raise HarnessError(
+            f"cannot write {target}: {error.strerror or error}; replies are kept in the cache"
+        ) from error
 
 
 def wrong_values(labels: Mapping[str, object]) -> str | None:
     """What is wrong with the values of a label, or None: fields that are not in the schema, and values that are not listed."""
     for name, value in labels.items():
         if name not in LABELS:
-            return f"no label field is called {name!r}; fields are {', '.join(LABELS)}"
+            return f"no label field is called {_short(name)}; fields are {', '.join(LABELS)}"
         known = LABELS[name]
         given = value if known.several else [value]
         if not isinstance(given, list):
-            return f"{name} is {value!r}; expected a list of {', '.join(known.values)}"
+            return f"{name} is {_short(value)}; expected a list of {', '.join(known.values)}"
         if bad := [v for v in given if not isinstance(v, str) or v not in known.values]:
-            return f"{name} is {bad[0]!r}; expected {', '.join(known.values)}"
+            return f"{name} is {_short(bad[0])}; expected {', '.join(known.values)}"
     return None
+
+
+def _short(value: object) -> str:
+    # What a labeler writes may repeat the text; a file of labels holds none of it.
+    return reprlib.repr(value)
 
 
 def _number(row: LabelRow | None, name: str) -> float:

@@ -8,8 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from harness.errors import InputError
-from harness.labels import LabelRow, Labels, column, read_labels, text_id
+from harness.errors import HarnessError, InputError
+from harness.labels import PASSES, LabelRow, Labels, column, read_labels, text_id, write_labels, wrong_values
 from harness.llm.schema import LABELS, NUMBERED, answer_schema, schema_sha256
 from harness.preference import units
 from harness.testing import planted
@@ -82,3 +82,32 @@ def test_every_numbered_value_is_listed_and_the_answer_schema_is_closed():
     assert all(v is None or -1 <= v <= 1 for name in NUMBERED for v in LABELS[name].values.values())
     assert json.dumps(schema)
     assert not Labels()
+
+
+def test_a_file_is_sorted_whole_and_reads_back(tmp_path):
+    target = tmp_path / "new" / "labels.jsonl"
+    rows = [row(u, labeled_by) for u in UNITS for labeled_by in ("gold", "second", "retest", "first")]
+    contents = set()
+    for seed in range(3):
+        write_labels(target, [rows[i] for i in np.random.default_rng(seed).permutation(len(rows))])
+        contents.add(target.read_bytes())
+    assert len(contents) == 1
+    assert list(target.parent.iterdir()) == [target]
+    read = read_labels(target)
+    assert read.rows == {(r.labeled_by, r.text): r for r in rows}
+    lines = [json.loads(x) for x in target.read_text().splitlines()]
+    assert [(PASSES.index(x["labeled_by"]), x["text"]) for x in lines] == sorted(
+        (PASSES.index(r.labeled_by), r.text) for r in rows
+    )
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path):
+    (tmp_path / "labels.jsonl").mkdir()
+    with pytest.raises(HarnessError, match="cannot write"):
+        write_labels(tmp_path / "labels.jsonl", [row(UNITS[0])])
+    assert [p.name for p in tmp_path.iterdir()] == ["labels.jsonl"]
+
+
+@pytest.mark.parametrize("given", [{"helpful": "x" * 9999}, {"x" * 9999: "yes"}, {"topics": "x" * 9999}])
+def test_what_is_wrong_with_a_value_is_said_without_all_of_it(given):
+    assert len(wrong_values(given)) < 500
