@@ -44,3 +44,13 @@ def effective(sizes: ArrayLike) -> float:
     n = np.asarray(sizes, dtype=np.float64)
     squares = float((n**2).sum())
     return float(n.sum()) ** 2 / squares if squares else 0.0
+
+
+def cr1(influence: Floats, codes: Codes, groups: int) -> Floats:
+    """Covariance (k, k) of coefficients from what each row adds to them, (k, n), summed by cluster.
+
+    CR1: times G/(G - 1) (n - 1)/(n - k), the factor of statsmodels and Stata.
+    """
+    k, n = influence.shape
+    sums = np.array([np.bincount(codes, weights=row, minlength=groups) for row in influence])
+    return sums @ sums.T * groups / (groups - 1) * (n - 1) / (n - k)

@@ -45,7 +45,7 @@ def quasi_logit(outcome: ArrayLike, X: ArrayLike, clusters: ArrayLike) -> LogitF
     and a single cluster give a fit with a `reason`. Raises ValueError on NaN.
     """
     y = credits_of(outcome, "outcome")
-    design = _design(X, y.size)
+    design = np.column_stack([np.ones(y.size), matrix(X, y.size)])
     codes, groups = code(clusters, y.size)
     reason = _not_estimable(y, design, groups)
     if reason:
@@ -96,13 +96,14 @@ def vif(X: ArrayLike) -> Floats:
     return np.array([_inflation(x, np.delete(columns, j, axis=0).T) for j, x in enumerate(columns)])
 
 
-def _design(X: ArrayLike, rows: int) -> Floats:
+def matrix(X: ArrayLike, rows: int) -> Floats:
+    """`X` as a float64 array (rows, k). Raises ValueError on another shape and on values that are not finite."""
     features = np.asarray(X, dtype=np.float64)
     if features.ndim != 2 or len(features) != rows:
         raise ValueError(f"X must be ({rows}, k); found shape {features.shape}")
     if not np.isfinite(features).all():
         raise ValueError("X has values that are not finite; filter those rows first")
-    return np.column_stack([np.ones(rows), features])
+    return features
 
 
 def _not_estimable(y: Floats, design: Floats, groups: int) -> str | None:
@@ -111,18 +112,18 @@ def _not_estimable(y: Floats, design: Floats, groups: int) -> str | None:
     norms = np.linalg.norm(design, axis=0)
     if (norms == 0).any() or np.linalg.matrix_rank(design / norms) < design.shape[1]:
         return "rank deficiency: a feature is constant or a combination of others"
-    if _separated(y, design / norms):
+    if separating(y, design / norms) is not None:
         return "separation: a combination of features predicts the outcome perfectly, no finite coefficients"
     return None
 
 
-def _separated(y: Floats, design: Floats) -> bool:
-    """Whether some direction improves the fit without end: the linear programme of Konis (2007).
+def separating(outcome: Floats, design: Floats) -> Floats | None:
+    """A direction (k,) of the columns that improves a logit's fit without end, or None: the linear programme of Konis (2007).
 
-    A row between 0 and 1 pulls both ways, so along such a direction it may not move at all.
+    `outcome` (n,) from 0 to 1; a row between 0 and 1 pulls both ways, so along such a direction it may not move at all.
     """
-    sides = np.sign(2 * y - 1)[:, None] * design
-    whole = (y == 0) | (y == 1)
+    sides = np.sign(2 * outcome - 1)[:, None] * design
+    whole = (outcome == 0) | (outcome == 1)
     answer = linprog(
         -sides[whole].sum(axis=0),
         A_ub=-sides[whole] if whole.any() else None,
@@ -132,14 +133,18 @@ def _separated(y: Floats, design: Floats) -> bool:
         bounds=(-1, 1),
     )
     # The programme is homogeneous: a direction that helps at all reaches the box, and without one only 0 is left.
-    return bool(answer.status == 0 and np.abs(answer.x).max() > 0.5)
+    return answer.x if answer.status == 0 and np.abs(answer.x).max() > 0.5 else None
+
+
+def logit_weights(design: Floats, mu: Floats) -> Floats:
+    """What each row adds to a logit's coefficients (k, n) per standard deviation of its outcome at probability `mu` (n,)."""
+    root = np.sqrt(mu * (1 - mu))[:, None] * design
+    return np.asarray(np.linalg.solve(root.T @ root, root.T), dtype=np.float64)
 
 
 def _effective_clusters(design: Floats, mu: Floats, codes: Codes) -> Floats:
     """G_eff of each coefficient; a cluster's squared weight sums the squared weights of its rows."""
-    root = np.sqrt(mu * (1 - mu))[:, None] * design
-    weights = np.linalg.solve(root.T @ root, root.T) ** 2
-    return np.array([effective(np.bincount(codes, weights=row)) for row in weights])
+    return np.array([effective(np.bincount(codes, weights=row)) for row in logit_weights(design, mu) ** 2])
 
 
 def _marginal(design: Floats, coef: Floats, covariance: Floats) -> tuple[Floats, Floats]:
