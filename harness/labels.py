@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -164,7 +165,8 @@ def write_labels(path: Path, rows: Iterable[LabelRow]) -> None:
         staged.write_bytes("".join(row.model_dump_json() + "\n" for row in ordered).encode())
         os.replace(staged, target)
     except OSError as error:
-        staged.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            staged.unlink()
         raise HarnessError(
             f"cannot write {target}: {error.strerror or error}; replies are kept in the cache"
         ) from error

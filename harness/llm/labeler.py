@@ -1,0 +1,134 @@
+"""Labels of replies by a language model: who is asked what, and what becomes of each answer.
+
+Every text is asked once in the pass `first`. Since what counts in the end are differences between the replies of a
+pair, the other passes take whole pairs: a seeded share is asked again (`retest`), another model labels another
+share (`second`). A question asked again is put in other bytes (no server's cache can answer it) and in another order
+of fields (the order of questions is part of what an answer may hang on); four orders in all, because a server prepares
+itself for every new schema.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+
+from harness.labels import PASSES, Label, LabelRow, Pass, text_id
+from harness.llm.answer import read_answer
+from harness.llm.ask import Ask, Asker, Reply, Told
+from harness.llm.prompt import FIXED, PROMPT_VERSION, mend, orders, question
+from harness.llm.schema import answer_schema, schema_sha256
+from harness.preference import Conversation, PreferenceItem, units
+
+ORDERS = 4
+"""Orders of fields in which texts are asked again."""
+
+QUARANTINED = "quarantined"
+"""The `error` of a text whose answer was no label twice begins with this; others are a `Failure` of the reply."""
+
+SHARES: Mapping[Pass, float] = {"first": 1.0, "retest": 0.05, "second": 0.10}
+"""Share of the items that each pass labels."""
+
+Report = Callable[[Told], None]
+
+
+@dataclass(frozen=True)
+class Labeler:
+    """A language model that labels: its name, as it is written to the file, and what carries questions to it."""
+
+    name: str
+    asker: Asker
+
+
+def label(
+    items: Iterable[PreferenceItem],
+    first: Labeler,
+    second: Labeler | None = None,
+    *,
+    shares: Mapping[Pass, float] = SHARES,
+    seed: int = 0,
+    report: Report = lambda told: None,
+) -> list[LabelRow]:
+    """A row for every text and pass, sorted by both: a label, or the reason why there is none.
+
+    `first` labels all replies and a share of them again, `second` (if any) another share. What is asked depends on the
+    texts, the items' ids and the seed alone: with a cache a second call is free, and one that was stopped goes on.
+    Raises HarnessError where no question can be answered (`Asker.ask`).
+    """
+    known = tuple(items)
+    asked = {name: questions(known, name, share, seed) for name, share in shares.items()}
+    rows = answers((*asked["first"], *asked["retest"]), first, report)
+    if second is not None:
+        rows += answers(asked["second"], second, report)
+    return sorted(rows, key=lambda row: (PASSES.index(row.labeled_by), row.text))
+
+
+def questions(
+    items: Iterable[PreferenceItem], labeled_by: Pass = "first", share: float = 1.0, seed: int = 0
+) -> tuple[Ask, ...]:
+    """What a pass asks: every text once, of the items it takes, sorted by text; `id` is `{pass}/{text_id}`.
+
+    An item is taken by a digest of its id and the seed, whichever others there are: more data never changes who was
+    asked again.
+    """
+    taken = (item for item in items if _place(item.id, labeled_by, seed) < share)
+    texts = {text_id(unit.conversation): unit.conversation for unit in units(taken)}
+    return tuple(_ask(labeled_by, text, texts[text], seed) for text in sorted(texts))
+
+
+def answers(asks: Iterable[Ask], labeler: Labeler, report: Report = lambda told: None) -> list[LabelRow]:
+    """A row for every question. An answer that is no label goes back once, with what is wrong with it; the second wrong
+    one puts the text into quarantine.
+    """
+    todo = {ask.id: ask for ask in asks}
+    rows, wrong = _read(labeler, labeler.asker.ask(todo.values(), report))
+    if wrong:
+        again = [replace(todo[id], turns=mend(todo[id].turns, text, said)) for id, (text, said) in wrong.items()]
+        mended, still = _read(labeler, labeler.asker.ask(again, report))
+        rows += mended + [_row(labeler, id, None, f"{QUARANTINED}: {said}") for id, (_, said) in still.items()]
+    return rows
+
+
+def _ask(labeled_by: Pass, text: str, conversation: Conversation, seed: int) -> Ask:
+    order, repeat = FIXED, 0
+    if labeled_by == "retest":
+        order, repeat = orders(np.random.default_rng(seed), ORDERS)[int(text[:8], 16) % ORDERS], 1
+    turns = question(conversation, order, nonce=repeat)
+    return Ask(f"{labeled_by}/{text}", turns, answer_schema(order), schema_name="label", repeat=repeat)
+
+
+def _read(labeler: Labeler, replies: Mapping[str, Reply]) -> tuple[list[LabelRow], dict[str, tuple[str, str]]]:
+    """Rows of the replies that are labels or failures; of the others, by id, what was said and what is wrong with it."""
+    rows: list[LabelRow] = []
+    wrong: dict[str, tuple[str, str]] = {}
+    for id, reply in replies.items():
+        if reply.text is None:
+            rows.append(_row(labeler, id, None, reply.failure))
+            continue
+        try:
+            rows.append(_row(labeler, id, read_answer(reply.text), None))
+        except ValueError as error:
+            wrong[id] = reply.text, str(error)
+    return rows, wrong
+
+
+def _row(labeler: Labeler, id: str, labels: Label | None, error: str | None) -> LabelRow:
+    labeled_by, _, text = id.partition("/")
+    return LabelRow(
+        text=text,
+        labeled_by=cast(Pass, labeled_by),
+        labeler=labeler.name,
+        schema_sha256=schema_sha256(),
+        prompt=PROMPT_VERSION,
+        labels=labels,
+        error=error,
+    )
+
+
+def _place(item: str, labeled_by: Pass, seed: int) -> float:
+    """Where between 0 and 1 an item lies for a pass."""
+    digest = hashlib.sha256(f"{seed}/{labeled_by}/{item}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
