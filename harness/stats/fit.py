@@ -11,6 +11,8 @@ import pandas as pd
 from harness.stats.clusters import Codes, Floats, effective
 from harness.stats.estimate import Estimate, student
 
+COLUMNS = ("feature", "coef", "se", "low", "high", "df", "p", "g_eff", "scale", "n", "n_clusters", "reason")
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -32,6 +34,8 @@ class Fit:
     scale: str
     method: str
     reason: str | None = None
+    df: float | None = None
+    """Degrees of freedom of every coefficient where the model fixes them; None: G_eff - 1 of what is asked for."""
 
     @classmethod
     def none(cls, names: tuple[str, ...], reason: str, codes: Codes, n_clusters: int, scale: str, method: str) -> Fit:
@@ -45,32 +49,30 @@ class Fit:
         return len(self.codes)
 
     def estimate(self, name: str) -> Estimate:
-        """The coefficient of one feature: t on G_eff - 1 degrees of freedom, p two-sided against 0. Raises KeyError for another name."""
-        if name not in self.names:
-            raise KeyError(name)
+        """`combine` of one feature alone. Raises KeyError for a name that is not in the fit."""
         return self.combine({name: 1.0})
 
     def combine(self, weights: Mapping[str, float]) -> Estimate:
-        """The weighted sum of coefficients, with the standard error and the effective clusters of the sum itself.
+        """The weighted sum of coefficients: t interval, p two-sided against 0; features without a weight count 0.
 
-        G_eff = (sum a^2)^2 / sum a^4, a^2 of a cluster the sum of the squared weights of its rows in the sum
-        (corrections to the methods, 12). Raises KeyError for a name that is not in the fit.
+        The standard error and the degrees of freedom are those of the sum itself: `df` where the fit has one, else
+        G_eff - 1. Raises KeyError for a name that is not in the fit.
         """
-        if unknown := set(weights) - set(self.names):
-            raise KeyError(sorted(unknown)[0])
+        c = self._weights(weights)
         if self.reason:
             return Estimate.null(self.reason, self.n, self.n_clusters)
-        c = np.array([weights.get(name, 0.0) for name in self.names])
         variance = max(0.0, float(c @ self.covariance @ c))
-        df = self.effective_clusters(weights) - 1
+        df = self.effective_clusters(weights) - 1 if self.df is None else self.df
         return student(float(c @ self.coef), variance**0.5, df, self.n, self.n_clusters, self.method)
 
     def effective_clusters(self, weights: Mapping[str, float]) -> float:
-        """G_eff of a weighted sum of coefficients; 0 without a fit."""
-        if self.reason:
-            return 0.0
-        c = np.array([weights.get(name, 0.0) for name in self.names])
-        return effective(np.bincount(self.codes, weights=(c @ self.row_weights) ** 2))
+        """G_eff of a weighted sum of coefficients; 0 without a fit. Raises KeyError for a name that is not in the fit.
+
+        (sum a^2)^2 / sum a^4, a^2 of a cluster the sum of the squared weights of its rows in the sum (corrections to
+        the methods, 12).
+        """
+        c = self._weights(weights)
+        return 0.0 if self.reason else effective(np.bincount(self.codes, weights=(c @ self.row_weights) ** 2))
 
     def to_frame(self) -> pd.DataFrame:
         """One row a feature: coef, se, low, high, df, p, g_eff, scale, n, n_clusters, reason; in the order of the names."""
@@ -93,7 +95,7 @@ class Fit:
                     "reason": found.reason,
                 }
             )
-        return pd.DataFrame(rows)
+        return pd.DataFrame(rows, columns=list(COLUMNS))
 
     def summary(self) -> str:
         """The frame as text, under one line that says what was fitted on how many rows."""
@@ -102,3 +104,9 @@ class Fit:
             return f"{head}\nnot fitted: {self.reason}"
         frame = self.to_frame().drop(columns=["scale", "n", "n_clusters", "reason"])
         return f"{head}\n{frame.to_string(index=False, float_format=lambda x: f'{x:.4g}')}"
+
+    def _weights(self, weights: Mapping[str, float]) -> Floats:
+        """(k,), in the order of the names."""
+        if unknown := set(weights) - set(self.names):
+            raise KeyError(min(unknown))
+        return np.array([weights.get(name, 0.0) for name in self.names])

@@ -1,0 +1,156 @@
+"""Score differences of pairs on feature differences: with the prompt fixed, how much reward goes with a feature."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from harness.stats.clusters import Codes, Floats, code, cr1, effective, numbers
+from harness.stats.fit import Fit
+from harness.stats.least_squares import named, row_weights, unfit
+from harness.stats.regression import vif
+
+MIN_EFFECTIVE = 20
+MAX_VIF = 10
+METHOD = "first differences, CR1, t"
+
+
+def unit(d: ArrayLike) -> float:
+    """s_w = sqrt(mean(d^2)/2) of score differences d (n,), in their unit; NaN without rows.
+
+    The within-pair SD of the scores. Exchanging the sides of any pairs leaves it as it is (corrections to the methods, 11).
+    """
+    values = numbers(d, "d")
+    return float(np.sqrt((values**2).mean() / 2)) if values.size else float("nan")
+
+
+def first_differences(d: ArrayLike, X: ArrayLike, clusters: ArrayLike, names: Sequence[str], scale: str = "sw") -> Fit:
+    """OLS of score differences d (n,) on feature differences X (n, k), without intercept (methods 6.1).
+
+    `d` comes in the unit that `scale` names. The coefficients are those of a regression of the 2n scores with an effect
+    for each pair; so is the sandwich. CR1 with the factor G/(G - 1) (n - 1)/(n - k) of statsmodels and Stata: a program
+    that counts the n pair effects as parameters has (2n - 1)/(n - 1) times its variance. t on G_eff - 1 degrees of
+    freedom (corrections, 12). Without features, with fewer than two clusters, with no more rows than features or with
+    features that determine each other there is no fit, and a reason. Raises ValueError on NaN and on shapes that disagree.
+    """
+    y = numbers(d, "d")
+    design = named(X, y.size, names)
+    codes, groups = code(clusters, y.size)
+    if reason := unfit(design, groups):
+        return Fit.none(tuple(names), reason, codes, groups, scale, METHOD)
+    weights = row_weights(design)
+    coef = weights @ y
+    covariance = cr1(weights * (y - design @ coef), codes, groups)
+    return Fit(tuple(names), coef, covariance, weights, codes, groups, scale, METHOD)
+
+
+def change(d: ArrayLike, reference: ArrayLike, X: ArrayLike, clusters: ArrayLike, names: Sequence[str]) -> Fit:
+    """Coefficients of one model minus those of another on the same pairs, each in units of its own s_w.
+
+    `d` and `reference` (n,) are score differences in any unit; above 0, the model pays more than the reference. Both
+    units are estimated from the pairs, and the covariance is that of the whole ratios, linearised (corrections, 11).
+    Null with a reason as `first_differences`, and where a model ties on every pair. Raises ValueError likewise.
+    """
+    outcomes = numbers(d, "d"), numbers(reference, "reference")
+    if outcomes[0].shape != outcomes[1].shape:
+        raise ValueError(
+            f"one row a pair in both: found {outcomes[0].size} of d and {outcomes[1].size} of the reference"
+        )
+    design = named(X, outcomes[0].size, names)
+    codes, groups = code(clusters, outcomes[0].size)
+    method = f"change of {METHOD}"
+    reason = unfit(design, groups) or _tied(outcomes)
+    if reason:
+        return Fit.none(tuple(names), reason, codes, groups, "sw", method)
+    weights = row_weights(design)
+    (coef, influence), (before, influence_before) = (_in_own_unit(y, design, weights) for y in outcomes)
+    covariance = cr1(influence - influence_before, codes, groups)
+    return Fit(tuple(names), coef - before, covariance, weights, codes, groups, "sw", method)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Whether pairs can say anything about a feature, beside the features that are in the fit.
+
+    `vif` is its uncentred variance inflation (infinite where the others determine it), `effective_clusters` the G_eff
+    of its coefficient, `discordance` the share of pairs that differ in it, which decides nothing. With a `reason` the
+    feature stays out of the fit.
+    """
+
+    vif: float
+    effective_clusters: float
+    discordance: float
+    reason: str | None
+
+
+def estimability(
+    X: ArrayLike, clusters: ArrayLike, names: Sequence[str], forced: Collection[str] = ("log_words",)
+) -> dict[str, Diagnosis]:
+    """By name, which columns of X (n, k) can have a coefficient of their own (corrections to the methods, 12).
+
+    The forced features come first, then the others in the order of their names: a feature joins if with it every
+    coefficient keeps G_eff >= 20 and every one that is not forced a variance inflation <= 10. So of features that
+    determine each other the ones listed later are refused, and no finite inflation refuses a forced one. A regression
+    with an intercept gives it as a forced column of ones. It is the design alone that decides, never an outcome.
+    Raises ValueError on NaN and on shapes that disagree.
+    """
+    design = named(X, len(np.asarray(clusters)), names)
+    codes, _ = code(clusters, len(design))
+    norms = np.linalg.norm(design, axis=0)
+    columns = design / np.where(norms > 0, norms, 1.0)
+    caps = np.array([np.finfo(float).max if name in forced else MAX_VIF for name in names])
+    kept: list[int] = []
+    reasons: dict[int, str | None] = {}
+    for j in sorted(range(len(names)), key=lambda j: names[j] not in forced):
+        reasons[j] = _refusal(columns[:, [*kept, j]], codes, caps[[*kept, j]])
+        kept += [] if reasons[j] else [j]
+    return {name: _diagnosis(columns, codes, kept, j, reasons[j]) for j, name in enumerate(names)}
+
+
+def _refusal(columns: Floats, codes: Codes, caps: Floats) -> str | None:
+    """Why the last of these columns may not join the others, or None."""
+    alone = float(_effective(columns[:, -1:], codes)[0])
+    if alone < MIN_EFFECTIVE:
+        return f"differs in {alone:.0f} effective clusters, {MIN_EFFECTIVE} are needed"
+    inflation = _inflation(columns)
+    if (inflation > caps).any():
+        worst = inflation[inflation > caps].max()
+        return f"features listed before determine it (variance inflation {worst:.3g}, at most {MAX_VIF})"
+    fewest = _effective(columns, codes).min()
+    if fewest < MIN_EFFECTIVE:
+        return f"beside the features listed before {fewest:.0f} effective clusters remain, {MIN_EFFECTIVE} are needed"
+    return None
+
+
+def _diagnosis(columns: Floats, codes: Codes, kept: Sequence[int], j: int, reason: str | None) -> Diagnosis:
+    """The feature beside those in the fit."""
+    beside = columns[:, [*(i for i in kept if i != j), j]]
+    differ = float((columns[:, j] != 0).mean()) if len(columns) else 0.0
+    return Diagnosis(float(_inflation(beside)[-1]), float(_effective(beside, codes)[-1]), differ, reason)
+
+
+def _inflation(columns: Floats) -> Floats:
+    """Variance inflation from the triangular factor: as many rows as columns, the same inner products."""
+    return vif(np.linalg.qr(columns, mode="r"))
+
+
+def _effective(columns: Floats, codes: Codes) -> Floats:
+    """G_eff of each coefficient; columns that determine each other share their weight, an empty one has none."""
+    weights = columns @ np.linalg.pinv(columns.T @ columns, rcond=1e-12, hermitian=True)
+    return np.array([effective(np.bincount(codes, weights=column**2)) for column in weights.T])
+
+
+def _tied(outcomes: Sequence[Floats]) -> str | None:
+    """Why a model has no unit to measure in, or None."""
+    return None if all(y.any() for y in outcomes) else "every pair ties: the margins have no unit"
+
+
+def _in_own_unit(y: Floats, design: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Coefficients (k,) over s_w, and what each row adds to them (k, n), through the regression and through s_w."""
+    scaled = y / unit(y)
+    coef = weights @ scaled
+    through_unit = (scaled**2 / 2 - 1) / (2 * len(y))
+    return coef, weights * (scaled - design @ coef) - np.outer(coef, through_unit)
