@@ -89,7 +89,7 @@ class Client:
         elif missing:
             self._allow([equal[0] for equal in missing.values()])
             _run(self._carry(list(missing.values()), told))
-        return replies
+        return {ask.id: replies[ask.id] for ask in asks}
 
     def _allow(self, asks: list[Ask]) -> None:
         if self._purse.limit is not None:
