@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import Any
 
@@ -13,8 +13,12 @@ from harness.datasets import DATASETS
 from harness.models.base import ADAPTERS
 from harness.registry import Registry
 from harness.task import TASKS
+from harness.text.feature import Feature
+from harness.text.features import FEATURES
 
-Rows = list[tuple[str, str]]
+What = str | Mapping[str, str | int]
+"""What is said of a name: a sentence, or facts by their names of which `summary` is a sentence."""
+Rows = list[tuple[str, What]]
 
 MODELS: Rows = [
     ("null/random", "a trivial model: a number from the reply's id"),
@@ -26,11 +30,11 @@ MODELS: Rows = [
 ]
 
 
-def _rows(registry: Registry[Any], text: Callable[[Any], str]) -> Rows:
-    rows = []
+def _rows(registry: Registry[Any], what: Callable[[Any], What]) -> Rows:
+    rows: Rows = []
     for name in registry.names():
         try:
-            rows.append((name, text(registry.get(name))))
+            rows.append((name, what(registry.get(name))))
         except Exception as error:  # noqa: BLE001 - a plugin may fail in any way; the others must still be listed
             rows.append((name, f"broken: {type(error).__name__}: {error}"))
     return rows
@@ -39,6 +43,16 @@ def _rows(registry: Registry[Any], text: Callable[[Any], str]) -> Rows:
 def _first_line(thing: Any) -> str:
     doc = inspect.getdoc(thing if inspect.isclass(thing) else type(thing)) or ""
     return doc.split("\n")[0]
+
+
+def _feature(feature: Feature) -> What:
+    return {
+        "kind": feature.kind,
+        "form": feature.form,
+        "desired_sign": feature.desired_sign,
+        "version": feature.version,
+        "summary": (inspect.getdoc(feature.function) or "").split("\n")[0],
+    }
 
 
 def _leaderboards() -> Rows:
@@ -53,4 +67,5 @@ INVENTORY: dict[str, Callable[[], Rows]] = {
     "datasets": lambda: _rows(DATASETS, lambda d: getattr(d, "summary", "") or _first_line(d)),
     "leaderboards": _leaderboards,
     "adapters": lambda: _rows(ADAPTERS, _first_line),
+    "features": lambda: _rows(FEATURES, _feature),
 }

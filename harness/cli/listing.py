@@ -23,11 +23,14 @@ class Kind(StrEnum):
     datasets = "datasets"
     leaderboards = "leaderboards"
     adapters = "adapters"
+    features = "features"
     neurons = "neurons"
 
 
 def list_(
-    kind: Annotated[Kind, typer.Argument(help="tasks, models, datasets, leaderboards, adapters, or neurons.")],
+    kind: Annotated[
+        Kind, typer.Argument(help="tasks, models, datasets, leaderboards, adapters, features, or neurons.")
+    ],
     model: Annotated[str | None, typer.Option("--model", "-m", help="Whose neurons: a folder or Hub id.")] = None,
     revision: o.Revision = None,
     spec: o.Spec = None,
@@ -50,7 +53,7 @@ def list_(
 
     o.load_plugins(plugin)
     rows = INVENTORY[kind.value]()
-    _print(rows, dict(rows), as_json)
+    _print([(name, _sentence(what)) for name, what in rows], dict(rows), as_json)
 
 
 def _list_neurons(given: Mapping[str, Any]) -> None:
@@ -62,6 +65,13 @@ def _list_neurons(given: Mapping[str, Any]) -> None:
     o.load_plugins(given["plugin"])
     found = neurons(given["model"], LoadOptions(**{name: given[name] for name in OF_A_MODEL[1:]}))
     _print([(kind, sentence(group)) for kind, groups in found.items() for group in groups], found, given["as_json"])
+
+
+def _sentence(what: str | Mapping[str, Any]) -> str:
+    if isinstance(what, str):
+        return what
+    facts = ", ".join(f"{name} {value}" for name, value in what.items() if name != "summary")
+    return f"{facts}: {what['summary']}"
 
 
 def _print(rows: Sequence[tuple[str, str]], found: Any, as_json: bool) -> None:

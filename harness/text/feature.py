@@ -70,3 +70,14 @@ def feature(kind: Kind, form: Form, desired_sign: int = 0, version: str = "1") -
 def words(text: str) -> tuple[str, ...]:
     """Lower-case words of a text, curly apostrophes made straight; digits count as words."""
     return tuple(WORD.findall(text.translate(APOSTROPHES).lower()))
+
+
+@lru_cache(maxsize=8)
+def vocabulary(text: str) -> frozenset[str]:
+    """The distinct words of a text."""
+    return frozenset(words(text))
+
+
+def lexicon(listed: str) -> frozenset[str]:
+    """The words of a white-space separated list."""
+    return frozenset(listed.split())

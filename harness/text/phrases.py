@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from harness.text.feature import APOSTROPHES, feature, words
+from harness.text.feature import APOSTROPHES, feature, lexicon, words
 
 OPENING = 200
 RATE_CAP = 20.0
@@ -20,11 +20,6 @@ REFUSALS = (
     r"against my (?:guidelines|programming|principles|policy)",
 )
 REFUSAL = re.compile("|".join(REFUSALS), re.IGNORECASE)
-
-
-def lexicon(listed: str) -> frozenset[str]:
-    """The words of a white-space separated list."""
-    return frozenset(listed.split())
 
 
 HEDGES = lexicon(
@@ -68,4 +63,4 @@ def _log_rate(reply: str, lexicon: frozenset[str]) -> float:
     found = words(reply)
     if not found:
         return 0.0
-    return math.log1p(min(RATE_CAP, 100.0 * sum(w in lexicon for w in found) / len(found)))
+    return math.log1p(min(RATE_CAP, 100.0 * sum(map(lexicon.__contains__, found)) / len(found)))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from functools import lru_cache
 
-from harness.text.feature import feature, words
+from harness.text.feature import feature, vocabulary, words
 
 BULLET = re.compile(r"^[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]+\S", re.MULTILINE)
+HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+\S", re.MULTILINE)
+FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 BOLD = re.compile(r"\*\*\S[^*\n]*\*\*|__\S[^_\n]*__")
 URL = re.compile(r"(?:https?://|www\.)\S+")
 DIGITS = re.compile(r"\d+")
@@ -24,13 +25,17 @@ def log_words(prompt: str, reply: str) -> float:
 
 @feature("spoiler", "binary")
 def question(prompt: str, reply: str) -> float:
-    """1 where the reply asks something (has a question mark), else 0."""
+    """1 where the reply asks something (has a question mark), else 0.
+
+    Anywhere, not only where it ends a word: of the 16,972 replies in the hh-rlhf test splits 33 have
+    theirs elsewhere, mostly in an address or a title.
+    """
     return float("?" in reply)
 
 
 @feature("spoiler", "binary")
 def exclamation(prompt: str, reply: str) -> float:
-    """1 where the reply exclaims (has an exclamation mark), else 0."""
+    """1 where the reply exclaims (has an exclamation mark, as for `question` anywhere), else 0."""
     return float("!" in reply)
 
 
@@ -38,6 +43,12 @@ def exclamation(prompt: str, reply: str) -> float:
 def lists(prompt: str, reply: str) -> float:
     """1 where at least two lines are bullets or numbered points, else 0: one dash is not a list."""
     return float(len(BULLET.findall(reply)) >= 2)
+
+
+@feature("spoiler", "binary")
+def headings(prompt: str, reply: str) -> float:
+    """1 where a line is a markdown heading (1 to 6 # and a space before it), else 0: comments in fenced code are none."""
+    return float(HEADING.search(FENCED.sub("", reply)) is not None)
 
 
 @feature("spoiler", "binary")
@@ -65,8 +76,8 @@ def overlap(prompt: str, reply: str) -> float:
     content = [w for w in words(reply) if len(w) > STOP_LENGTH]
     if not content:
         return 0.0
-    known = _vocabulary(prompt)
-    return sum(w in known for w in content) / len(content)
+    known = vocabulary(prompt)
+    return sum(map(known.__contains__, content)) / len(content)
 
 
 @feature("spoiler", "bounded")
@@ -74,8 +85,3 @@ def lexical_diversity(prompt: str, reply: str) -> float:
     """Distinct words over words among the first 100 of the reply, 0 to 1; over a fixed window, since over all words it tracks length."""
     first = words(reply)[:DIVERSITY_WINDOW]
     return len(set(first)) / len(first) if first else 0.0
-
-
-@lru_cache(maxsize=8)
-def _vocabulary(text: str) -> frozenset[str]:
-    return frozenset(words(text))
