@@ -1,13 +1,15 @@
-"""How far scoring is: a bar on a terminal, a plain line now and then elsewhere; always on standard error."""
+"""How far scoring or asking is: a bar on a terminal, a plain line now and then elsewhere; always on standard error."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.engine.progress import Progress
+    from harness.llm.ask import Told
 
 EVERY_SECONDS = 10.0
 
@@ -56,13 +58,23 @@ class Reporter:
             rate = progress.tokens / max(progress.seconds, 1e-9)
             left = (progress.of_tokens - progress.tokens) / max(rate, 1e-9)
             note += f"  {rate:,.0f} tokens/s  {left:.0f} s left"
+        self._show(progress.model, progress.tokens, progress.of_tokens, note, progress.texts == progress.of_texts)
+
+    def told(self, model: str) -> Callable[[Told], None]:
+        """What shows how far questions to a language model are."""
+
+        def show(told: Told) -> None:
+            """Show one step of a round."""
+            note = f"{told.done}/{told.total} answers, {told.cached} of them cached, {told.failed} failed"
+            self._show(model, told.done, told.total, note, told.done == told.total)
+
+        return show
+
+    def _show(self, model: str, done: int, total: int, note: str, finished: bool) -> None:
         if self._bar is not None:
-            key = progress.model
-            if key not in self._tasks:
-                self._tasks[key] = self._bar.add_task(key, total=progress.of_tokens, note=note)
-            self._bar.update(self._tasks[key], completed=progress.tokens, total=progress.of_tokens, note=note)
-            return
-        finished = progress.texts == progress.of_texts
-        if finished or time.monotonic() - self._last > EVERY_SECONDS:
+            if model not in self._tasks:
+                self._tasks[model] = self._bar.add_task(model, total=total, note=note)
+            self._bar.update(self._tasks[model], completed=done, total=total, note=note)
+        elif finished or time.monotonic() - self._last > EVERY_SECONDS:
             self._last = time.monotonic()
-            print(f"{progress.model}: {note}", file=sys.stderr, flush=True)
+            print(f"{model}: {note}", file=sys.stderr, flush=True)

@@ -29,8 +29,9 @@ ORDERS = 4
 QUARANTINED = "quarantined"
 """The `error` of a text whose answer was no label twice begins with this; others are a `Failure` of the reply."""
 
-SHARES: Mapping[Pass, float] = {"first": 1.0, "retest": 0.05, "second": 0.10}
-"""Share of the items that each pass labels."""
+FIRST: Mapping[Pass, float] = {"first": 1.0, "retest": 0.05}
+SECOND: Mapping[Pass, float] = {"second": 0.10}
+"""Share of the items in each pass of the first labeler, and of another one."""
 
 Report = Callable[[Told], None]
 
@@ -45,25 +46,21 @@ class Labeler:
 
 def label(
     items: Iterable[PreferenceItem],
-    first: Labeler,
-    second: Labeler | None = None,
+    labeler: Labeler,
+    shares: Mapping[Pass, float] = FIRST,
     *,
-    shares: Mapping[Pass, float] = SHARES,
     seed: int = 0,
     report: Report = lambda told: None,
 ) -> list[LabelRow]:
-    """A row for every text and pass, sorted by both: a label, or the reason why there is none.
+    """A row for every text of every pass, sorted by both: a label, or the reason why there is none.
 
-    `first` labels all replies and a share of them again, `second` (if any) another share. What is asked depends on the
-    texts, the items' ids and the seed alone: with a cache a second call is free, and one that was stopped goes on.
-    Raises HarnessError where no question can be answered (`Asker.ask`).
+    `shares` says which share of the items each pass takes. What is asked depends on the texts, the items' ids and the
+    seed alone: with a cache a second call is free, and one that was stopped goes on. Raises HarnessError where no
+    question can be answered (`Asker.ask`).
     """
     known = tuple(items)
-    asked = {name: questions(known, name, share, seed) for name, share in shares.items()}
-    rows = answers((*asked["first"], *asked["retest"]), first, report)
-    if second is not None:
-        rows += answers(asked["second"], second, report)
-    return sorted(rows, key=lambda row: (PASSES.index(row.labeled_by), row.text))
+    asks = [ask for name, share in shares.items() for ask in questions(known, name, share, seed)]
+    return sorted(answers(asks, labeler, report), key=lambda row: (PASSES.index(row.labeled_by), row.text))
 
 
 def questions(

@@ -41,9 +41,9 @@ class Scripted:
         return dict(reversed(given.items()))
 
 
-def labelled(answer, items=ITEMS[:1], **kwargs):
+def labelled(answer, items=ITEMS[:1]):
     asker = Scripted(answer)
-    return label(items, Labeler("m", asker), **{"shares": {"first": 1.0, "retest": 0.0, "second": 0.0}} | kwargs), asker
+    return label(items, Labeler("m", asker), {"first": 1.0}), asker
 
 
 def item(name: str, prompt: str, chosen: str, rejected: str) -> PreferenceItem:
@@ -204,13 +204,12 @@ def test_a_text_asked_again_is_the_same_question_in_other_bytes_and_another_orde
 def test_the_second_labeler_gets_the_questions_of_the_first():
     first = {a.id.partition("/")[2]: a for a in questions(ITEMS)}
     one, two = Scripted(), Scripted(lambda ask: json.dumps(VALID | {"helpful": "yes"}))
-    rows = label(ITEMS, Labeler("a", one), Labeler("b", two), shares={"first": 1.0, "retest": 0.3, "second": 0.5})
-    assert {r.labeler for r in rows if r.labeled_by in ("first", "retest")} == {"a"}
-    assert {(r.labeler, r.labels["helpful"]) for r in rows if r.labeled_by == "second"} == {("b", "yes")}
-    assert len(rows) == len(one.calls[0]) + len(two.calls[0])
+    rows = label(ITEMS, Labeler("a", one), {"retest": 0.3, "first": 1.0})
+    assert [r.labeled_by for r in rows] == ["first"] * len(TEXTS) + ["retest"] * (len(rows) - len(TEXTS))
+    assert len(rows) == len(one.calls[0]) > len(TEXTS)
+    others = label(ITEMS, Labeler("b", two), {"second": 0.5})
+    assert {(r.labeler, r.labeled_by, r.labels["helpful"]) for r in others} == {("b", "second", "yes")}
     assert all(a.turns == first[a.id.partition("/")[2]].turns for a in two.calls[0])
-    assert [r.labeled_by for r in rows] == sorted((r.labeled_by for r in rows), key=["first", "retest", "second"].index)
-    assert not any(r.labeled_by == "second" for r in label(ITEMS, Labeler("a", Scripted())))
 
 
 def test_shuffled_items_give_the_same_file_byte_for_byte(tmp_path):
@@ -221,8 +220,9 @@ def test_shuffled_items_give_the_same_file_byte_for_byte(tmp_path):
     contents = set()
     for seed in range(3):
         items = [ITEMS[i] for i in np.random.default_rng(seed).permutation(len(ITEMS))]
-        rows = label(items, Labeler("a", Scripted(by_question)), Labeler("b", Scripted(by_question)), seed=5)
-        write_labels(tmp_path / "l.jsonl", rows)
+        rows = label(items, Labeler("a", Scripted(by_question)), {"first": 1.0, "retest": 0.5}, seed=5)
+        write_labels(tmp_path / "l.jsonl", rows[::-1] if seed else rows)
+        assert [(r.labeled_by, r.text) for r in rows] == sorted((r.labeled_by, r.text) for r in rows)
         contents.add((tmp_path / "l.jsonl").read_bytes())
     assert len(contents) == 1
 

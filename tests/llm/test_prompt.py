@@ -67,6 +67,7 @@ def test_equal_questions_are_equal_bytes_and_a_nonce_changes_the_mark_alone():
     marks = [BLOCK.fullmatch(q[1].content)[1] for q in (first, again)]
     assert marks[0] != marks[1]
     assert first[1].content.replace(marks[0], "") == again[1].content.replace(marks[1], "")
+    assert BLOCK.fullmatch(question(dialogue("Mix."))[1].content)[1] not in marks, "no text knows the mark of another"
 
 
 def test_different_dialogues_are_different_questions_however_turns_are_cut():
