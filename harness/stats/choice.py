@@ -1,0 +1,122 @@
+"""Which features decide a choice between two replies, in log-odds; and where a model pays more for one than people do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from harness.stats.clusters import Floats, code, cr1, credits_of, numbers
+from harness.stats.differences import unit
+from harness.stats.fit import Fit
+from harness.stats.least_squares import named, unfit
+from harness.stats.regression import logit_weights, separating
+
+METHOD = "Firth logit without intercept, CR1, t"
+SCALE = "log_odds"
+MARGIN = "margin"
+"""The model's own margin among the names of `gap`."""
+
+CLOSE = 1e-6
+"""Largest step that may be left to the fit, in standard errors where all is indifferent."""
+
+
+def choice(credits: ArrayLike, X: ArrayLike, clusters: ArrayLike, names: Sequence[str]) -> Fit:
+    """Intercept-free logit of "chosen is preferred" on features, in log-odds per unit of a feature; above 0: preferred.
+
+    `credits` (n,) are 0 to 1, ties one half; `X` (n, k) is chosen minus rejected. Without an intercept, exchanging
+    the sides of any pairs (credit to 1 - credit, X to -X) changes nothing, and people's choices are all credits
+    of 1. Firth's penalised likelihood (1993; Heinze & Schemper 2002) takes out the bias of small samples. CR1
+    covariance, t on G_eff - 1. Separation is reported, not smoothed away: it gives no fit but a reason, as do
+    redundant features, fewer rows than features need, and a single cluster. Raises ValueError on NaN, on credits
+    outside 0 to 1, and unless there is one name a column.
+    """
+    outcome = credits_of(credits)
+    return _fit(outcome, named(X, outcome.size, names), clusters, tuple(names))
+
+
+def gap(d: ArrayLike, X: ArrayLike, clusters: ArrayLike, names: Sequence[str]) -> Fit:
+    """Log-odds per unit of a feature by which a model pays more than people do at equal reward; below 0: less.
+
+    gap_j = -gamma_j in the intercept-free Firth logit of people's choice on b d + sum gamma_j X_j (corrections to
+    the methods, 5). `d` (n,) are the model's margins and `X` (n, k) the features, both chosen minus rejected. The
+    fit's names are "margin" and then the features; "margin" is b, log-odds of people's choice per s_w =
+    sqrt(mean(d^2)/2) of the margin, so multiplying d by a positive number changes nothing. All features shrunk
+    together is a noisy model. Reasons and errors as `choice`; also ValueError on a feature called "margin".
+    """
+    margins = numbers(d, "d")
+    features = named(X, margins.size, names)
+    if MARGIN in names:
+        raise ValueError(f"{MARGIN!r} is the model's own margin: give the feature of that name another")
+    in_unit = margins / unit(margins) if margins.any() else margins
+    design = np.column_stack([in_unit, features])
+    fit = _fit(np.ones(margins.size), design, clusters, (MARGIN, *names))
+    if fit.reason:
+        return fit
+    sign = np.array([1.0, *[-1.0] * len(names)])
+    covariance = np.outer(sign, sign) * fit.covariance
+    return replace(fit, coef=sign * fit.coef, covariance=covariance, row_weights=sign[:, None] * fit.row_weights)
+
+
+def _fit(y: Floats, X: Floats, clusters: ArrayLike, names: tuple[str, ...]) -> Fit:
+    codes, groups = code(clusters, y.size)
+    root = np.sqrt((X**2).sum(axis=0) / max(1, len(X)))
+    size = np.where(root > 0, root, 1.0)
+    design = X / size
+    reason = _not_estimable(y, design, groups, names)
+    coef = None if reason else _firth(y, design)
+    if coef is None:
+        reason = reason or "the fit ran away: a combination of features all but determines the choice"
+        return Fit.none(names, reason, codes, groups, SCALE, METHOD)
+    covariance = cr1(_influence(y, design, coef), codes, groups) / np.outer(size, size)
+    weights = logit_weights(design, expit(design @ coef)) / size[:, None]
+    return Fit(names, coef / size, covariance, weights, codes, groups, SCALE, METHOD)
+
+
+def _not_estimable(y: Floats, X: Floats, groups: int, names: tuple[str, ...]) -> str | None:
+    if alike := [name for name, column in zip(names, X.T, strict=True) if not column.any()]:
+        return f"no pair differs in {', '.join(alike)}"
+    if reason := unfit(X, groups):
+        return reason
+    if (direction := separating(y, X)) is not None:
+        involved = [name for name, step in zip(names, direction, strict=True) if abs(step) > 1e-6]
+        return f"separation: choices are predicted perfectly by {', '.join(involved)}, no finite coefficients"
+    return None
+
+
+def _firth(y: Floats, X: Floats) -> Floats | None:
+    """The maximum of log-likelihood + log|information|/2; None if it is not reached."""
+    q, r = np.linalg.qr(X)
+    white = 2 * q  # the information is the identity where all is indifferent
+
+    def loss(at: Floats) -> float:
+        eta = white @ at
+        penalty = np.linalg.slogdet(_information(white, expit(eta)))[1] / 2
+        return float(np.logaddexp(0, eta).sum() - y @ eta - penalty)
+
+    def slope(at: Floats) -> Floats:
+        return -_information(white, expit(white @ at)) @ _influence(y, white, at).sum(axis=1)
+
+    # Fisher scoring, the textbook way, crawls where single pairs carry a coefficient; quasi-Newton steps do not.
+    found = minimize(loss, np.zeros(X.shape[1]), jac=slope, method="BFGS", options={"gtol": 1e-9}).x
+    step = _influence(y, white, found).sum(axis=1)
+    return np.linalg.solve(r, 2 * (found + step)) if np.abs(step).max() < CLOSE else None
+
+
+def _information(X: Floats, mu: Floats) -> Floats:
+    return (X * (mu * (1 - mu))[:, None]).T @ X
+
+
+def _influence(y: Floats, X: Floats, coef: Floats) -> Floats:
+    """What each row adds to a step of Fisher scoring, (k, n); its residual has Firth's pull to indifference.
+
+    The pull is h (1/2 - mu), h the leverage of the row. At the maximum the rows add up to 0.
+    """
+    mu = expit(X @ coef)
+    toward = np.linalg.solve(_information(X, mu), X.T)
+    leverage = mu * (1 - mu) * (X.T * toward).sum(axis=0)
+    return toward * (y - mu + leverage * (0.5 - mu))
