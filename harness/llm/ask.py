@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
+
+from harness.errors import InputError
 
 Mode = Literal["json_schema", "json_object", "text"]
 """How an endpoint is asked for JSON, best first: a strict schema, any JSON object, or words alone."""
@@ -39,6 +42,15 @@ class Ask:
     repeat: int = 0
     max_tokens: int | None = None
     """Of the reply; None: the endpoint's own."""
+
+
+def unique(asks: Iterable[Ask]) -> list[Ask]:
+    """The questions as a list. Raises InputError where two share an id."""
+    asks = list(asks)
+    twice = [name for name, n in Counter(ask.id for ask in asks).items() if n > 1]
+    if twice:
+        raise InputError(f"{len(twice)} ids of questions occur more than once, such as {twice[0]!r}: make them unique")
+    return asks
 
 
 @dataclass(frozen=True)

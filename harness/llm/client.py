@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.errors import HarnessError, InputError
+from harness.errors import HarnessError
 from harness.llm.ask import Ask, Mode, Reply, Told
 from harness.llm.cache import ReplyCache, key, place, question
 from harness.llm.cost import Cost, Guard, Purse, estimate_cost
@@ -70,12 +69,7 @@ class Client:
         Raises InputError where two asks share an id or a key is missing, HarnessError where no request can succeed or the
         cost would pass its limit: what was paid for by then is in the cache.
         """
-        asks = list(asks)
-        twice = [name for name, n in Counter(ask.id for ask in asks).items() if n > 1]
-        if twice:
-            raise InputError(
-                f"{len(twice)} ids of questions occur more than once, such as {twice[0]!r}: make them unique"
-            )
+        asks = unique(asks)
         replies = self.cache.find(self.endpoint, asks)
         self._purse.found(len(replies))
         told = _Telling(len(asks), replies, report)
