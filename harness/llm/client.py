@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.llm.ask import Ask, Mode, Reply, Told
+from harness.llm.ask import Ask, Mode, Reply, Told, unique
 from harness.llm.cache import ReplyCache, key, place, question
 from harness.llm.cost import Cost, Guard, Purse, estimate_cost
 from harness.llm.endpoint import Endpoint
