@@ -104,7 +104,7 @@ def _firth(y: Floats, X: Floats) -> Floats | None:
     # Fisher scoring, the textbook way, crawls where single pairs carry a coefficient; quasi-Newton steps do not.
     found = minimize(loss, np.zeros(X.shape[1]), jac=slope, method="BFGS", options={"gtol": 1e-9}).x
     step = _influence(y, white, found).sum(axis=1)
-    return np.linalg.solve(r, 2 * (found + step)) if np.abs(step).max() < CLOSE else None
+    return np.linalg.solve(r, 2 * found) if np.abs(step).max() < CLOSE else None
 
 
 def _information(X: Floats, mu: Floats) -> Floats:
