@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from harness.cli import board, compare, demo, listing, plot, recompute, score, show, store, validate
+from harness.cli import board, compare, demo, label, listing, plot, recompute, score, show, store, validate
 from harness.cli import run as run_verb
 from harness.errors import HarnessError
 
@@ -19,6 +19,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("run")(run_verb.run)
+app.command("label")(label.label)
 app.command("score")(score.score)
 app.command("recompute")(recompute.recompute)
 app.command("compare")(compare.compare)
@@ -43,7 +44,8 @@ def run() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print(
-            "reward-harness: interrupted; what was scored is kept, the same command goes on from there", file=sys.stderr
+            "reward-harness: interrupted; what was scored or answered is kept, the same command goes on from there",
+            file=sys.stderr,
         )
         sys.exit(1)
     except BrokenPipeError:

@@ -1,0 +1,129 @@
+"""`label`: what a language model says of every reply, as a file that `run --labels` reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.cli import options as o
+
+if TYPE_CHECKING:
+    from harness.llm.cost import Cost
+    from harness.llm.reliability import Reliability
+    from harness.llm.rounds import Done, Foreseen
+
+WORDS = 200
+"""Characters that are shown of a server's words."""
+
+
+def label(
+    data: Annotated[str, typer.Option(help="Dataset names or files of pairs, separated by commas.")],
+    endpoint: Annotated[Path, typer.Option(help="The labeler: a YAML file with model, base_url, api_key_env, prices.")],
+    out: Annotated[Path, typer.Option(help="JSON lines to write, for run --labels.")],
+    data_dir: o.DataDir = None,
+    max_pairs: Annotated[int | None, typer.Option(help="Items a subset, those that a task's max_pairs takes.")] = None,
+    second: Annotated[Path | None, typer.Option(help="Another model, which labels 10 % of the pairs too.")] = None,
+    gold: Annotated[Path | None, typer.Option(help="Labels by people, added to the file and compared.")] = None,
+    retest: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the pairs to label twice.")] = 0.05,
+    seed: Annotated[int, typer.Option(min=0, help="Decides which pairs those are.")] = 0,
+    batch: Annotated[bool, typer.Option("--batch", help="Use the Batch API: half the price, within a day.")] = False,
+    replay: Annotated[bool, typer.Option("--replay", help="Send nothing: stored replies alone.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print requests, tokens and cost; send nothing.")] = False,
+    max_cost: Annotated[float | None, typer.Option(min=0.0, help="Dollars that may be spent, in all.")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Replies [default: $REWARD_HARNESS_LLM_CACHE or the user's cache].")
+    ] = None,
+    as_json: o.Json = False,
+) -> None:
+    """Label every reply of some pairs with a language model. Exit code 1 where more than 2 % of the answers are missing."""
+    from harness import datasets
+    from harness.cli.progress import Reporter
+    from harness.errors import HarnessError
+    from harness.labels import write_labels
+    from harness.llm.cache import ReplyCache
+    from harness.llm.gold import read_gold
+    from harness.llm.reliability import reliability
+    from harness.llm.rounds import Carrier, carry_out, foresee, rounds
+    from harness.runner import MAX_FAILED
+
+    suite = datasets.load(data.split(","), data_dir)
+    items = datasets.restrict(suite, max_pairs).items
+    people = read_gold(gold, suite.items) if gold else []
+    todo = rounds(endpoint, second, retest)
+    carrier = Carrier(ReplyCache(cache), batch, replay, max_cost)
+    if dry_run:
+        show_foreseen(foresee(items, todo, seed, carrier), as_json)
+        return
+    with Reporter() as reporter:
+        done = carry_out(items, todo, seed, carrier, reporter.told)
+    write_labels(out, [*done.rows, *people])
+    show_done(out, done, reliability([*done.rows, *people], items), as_json)
+    failed = sum(done.failed.values())
+    if failed > MAX_FAILED * len(done.rows):
+        raise HarnessError(
+            f"{failed} of {len(done.rows)} answers are no labels, at most {MAX_FAILED:.0%} may be; {out} is written with "
+            "what there is, and the same command asks again for what may pass (unreachable, expired, not_asked)"
+        )
+
+
+def show_foreseen(passes: Sequence[Foreseen], as_json: bool) -> None:
+    """Print what would be sent: requests, tokens and dollars a pass, and dollars in all."""
+    import json
+    from dataclasses import asdict
+
+    if as_json:
+        print(json.dumps({"passes": [asdict(p) for p in passes]}, ensure_ascii=False))
+        return
+    for p in passes:
+        print(f"{p.labeled_by} by {p.model}: {p.cost.requests + p.cost.cached} texts, {used(p.cost)}")
+    known = [p for p in passes if p.cost.dollars is not None and p.most is not None]
+    if len(known) == len(passes):
+        about, most = sum(p.cost.dollars or 0.0 for p in known), sum(p.most or 0.0 for p in known)
+        print(f"in all about {about:,.2f} dollars, at most {most:,.2f} before repairs; nothing was sent")
+    else:
+        print("in all an unknown cost: give the endpoints price_in and price_out; nothing was sent")
+
+
+def show_done(out: Path, done: Done, found: Sequence[Reliability], as_json: bool) -> None:
+    """Print what came of a run: rows, failures by reason with a server's words on them, what was paid, and kappas."""
+    import json
+    from dataclasses import asdict
+
+    labelled = sum(row.labels is not None for row in done.rows)
+    if as_json:
+        said: dict[str, Any] = {
+            "out": str(out),
+            "labelled": labelled,
+            "failed": done.failed,
+            "words": {reason: short(words) for reason, words in done.words.items()},
+            "spent": {name: asdict(cost) for name, cost in done.spent.items()},
+            "reliability": [asdict(r) | {"weak": r.weak} for r in found],
+        }
+        print(json.dumps(said, ensure_ascii=False))
+        return
+    print(f"{out}: {labelled} of {len(done.rows)} labelled")
+    for reason, n in done.failed.items():
+        print(f"  {reason}: {n}" + (f", such as: {short(done.words[reason])}" if reason in done.words else ""))
+    for name, cost in done.spent.items():
+        print(f"{name}: {used(cost)}")
+    for r in found:
+        value = r.kappa.reason if r.kappa.value is None else f"{r.kappa.value:.2f}"
+        flag = "  below 0.4: not to be ranked" if r.weak else ""
+        print(f"kappa {r.field}, first against {r.against}: {value} on {r.kappa.n} texts{flag}")
+
+
+def used(cost: Cost) -> str:
+    """Requests, tokens and dollars in words."""
+    about = "about " if cost.approximate else ""
+    price = "unknown cost" if cost.dollars is None else f"{about}{cost.dollars:,.2f} dollars"
+    tokens = f"{about}{cost.prompt_tokens:,} tokens in and {cost.completion_tokens:,} out"
+    return f"{cost.requests} requests ({cost.cached} replies are cached), {tokens}, {price}"
+
+
+def short(words: str) -> str:
+    """The beginning of a server's words, in one line."""
+    line = " ".join(words.split())
+    return line if len(line) <= WORDS else line[: WORDS - 1] + "…"
