@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from harness.testing import tiny
+from harness.text.features import FEATURES
 
 
 def test_neurons_of_a_model(cli, tmp_path):
@@ -43,3 +44,36 @@ def test_options_of_neurons_only(cli):
         code, out, error = cli("list", "tasks", *options)
         assert (code, out) == (2, "")
         assert f"{options[0]} is for neurons, not tasks" in error
+
+
+def test_features_say_what_they_are(cli):
+    code, out, _ = cli("list", "features")
+    lines = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert code == 0
+    assert lines["toxicity"].startswith("kind target, form binary, desired_sign -1, version 1: 1 where a whole word ")
+    code, out, _ = cli("list", "features", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert list(found) == list(lines) == sorted(lines)
+    assert found["log_words"] == {
+        "kind": "control",
+        "form": "log",
+        "desired_sign": 0,
+        "version": "1",
+        "summary": "Natural log of one plus the number of white-space separated words.",
+    }
+
+
+def test_a_feature_of_a_plugin_is_listed(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr(FEATURES, "_objects", dict(FEATURES._objects))
+    plugin = tmp_path / "dots.py"
+    plugin.write_text(
+        "from harness.text.features import feature\n"
+        "@feature('spoiler', 'binary')\n"
+        "def ellipsis(prompt, reply):\n"
+        "    'One where it trails off.'\n"
+        "    return float('...' in reply)\n"
+    )
+    code, out, _ = cli("list", "features", "--plugin", plugin)
+    assert code == 0
+    assert "kind spoiler, form binary, desired_sign 0, version 1: One where it trails off." in out
