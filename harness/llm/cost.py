@@ -24,8 +24,8 @@ FRAME = 4
 class Cost:
     """Requests, tokens and dollars of a round of questions, foreseen or spent.
 
-    `dollars` is None where the endpoint's prices are unknown; `approximate` where a token count is not the server's or
-    its tokenizer's; `cached` counts questions that cost nothing since their replies are stored.
+    `dollars` is None where the endpoint's prices are unknown; `approximate` where tokens are counted by neither the server
+    nor its tokenizer; `cached` counts questions that cost nothing since their replies are stored.
     """
 
     requests: int
@@ -89,8 +89,8 @@ def estimate_cost(
     distinct = {question(endpoint, ask): ask for ask in asks if ask.id not in found}.values()
     asked = sum(prompt_tokens(endpoint, ask) for ask in distinct)
     answered = sum(completion_tokens or ask.max_tokens or endpoint.max_tokens for ask in distinct)
-    price = dollars(endpoint, asked, answered, batch)
-    return Cost(len(distinct), asked, answered, price, approximate=True, cached=len(found))
+    _, guess = tokenizer(endpoint.model)
+    return Cost(len(distinct), asked, answered, dollars(endpoint, asked, answered, batch), guess, len(found))
 
 
 def check_cost(endpoint: Endpoint, max_cost: float | None) -> None:

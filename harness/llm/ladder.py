@@ -82,7 +82,7 @@ def extract_json(text: str) -> dict[str, object] | None:
     while start >= 0:
         try:
             found, _ = decoder.raw_decode(text, start)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # also a number of too many digits
             start = text.find("{", start + 1)
         else:
             return dict(found)

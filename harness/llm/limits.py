@@ -59,7 +59,7 @@ class Backoff:
         """Seconds to wait after the failed try number `attempt`, counted from 0."""
         if retry_after is not None:
             return min(retry_after, self.longest_asked) + rng.uniform(0.0, self.first)
-        return rng.uniform(0.0, min(self.longest, self.first * 2.0**attempt))
+        return rng.uniform(0.0, min(self.longest, self.first * 2.0 ** min(attempt, 64)))
 
 
 def retry_after(value: str | None, now: datetime) -> float | None:

@@ -88,6 +88,14 @@ def complaint(error: APIStatusError, secret: str) -> str:
     return f"HTTP {error.status_code}: {str(said).replace(secret, '[key]')[:SHOWN]}{parameter}"
 
 
+def _read(text: str) -> Reply:
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        raise MalformedError("the body is no JSON") from None
+    return read_completion(body)
+
+
 @dataclass(frozen=True)
 class Setback:
     """A try that failed and may be made again: why, and the seconds that the server asks to wait."""
@@ -169,7 +177,7 @@ class Sender:
         try:
             body = request_body(self._endpoint, ask, mode)
             raw = await self._http.chat.completions.with_raw_response.create(**body)
-            return read_completion(json.loads(raw.text))
+            return _read(raw.text)
         except openai.APIStatusError as error:
             return self._status(error)
         except openai.APITimeoutError:
@@ -178,8 +186,6 @@ class Sender:
             return Setback(f"the connection failed ({type(error.__cause__).__name__})")
         except MalformedError as error:
             return Setback(str(error))
-        except json.JSONDecodeError:
-            return Setback("the body is no JSON")
 
     def _status(self, error: APIStatusError) -> Reply | Setback:
         status = error.status_code

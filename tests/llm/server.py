@@ -49,7 +49,7 @@ class Connection(BaseHTTPRequestHandler):
             seen = Seen(body, question, told.asked[question])
             told.asked[question] += 1
             told.bodies.append(body)
-            told.headers.append(dict(self.headers))
+            told.headers.append({name.lower(): value for name, value in self.headers.items()})
             told.out += 1
             told.most_out = max(told.most_out, told.out)
         try:
@@ -188,10 +188,10 @@ def no_choices() -> Act:
     return sending({**completion(None), "choices": []})
 
 
-def status(code: int, message: str = "no", headers: dict[str, str] | None = None, **more: Any) -> Act:
+def status(http: int, message: str = "no", headers: dict[str, str] | None = None, **more: Any) -> Act:
     """An error in OpenAI's form."""
     body = json.dumps({"error": {"message": message, **more}}).encode()
-    return lambda connection, seen: connection.send(code, body, headers)
+    return lambda connection, seen: connection.send(http, body, headers)
 
 
 def raw(body: bytes) -> Act:
