@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -174,7 +174,8 @@ class Interval:
 class Metric:
     """One long row of a result: a value or null with the reason.
 
-    `unit` is `proportion` (0 to 1), `pp` (percentage points), `sw`, `nats`, `ratio`, `log_ratio`, `count`, `rho`;
+    `unit` is `proportion` (0 to 1), `pp` (percentage points), `sw`, `reward`, `log_odds`, `nats`, `ratio`,
+    `log_ratio`, `count`, `rho`, `sign`, `feature` (the feature's own unit);
     `dims` says what it is of (member, objective, subset, feature, …). A null `value` always has a `reason`.
     """
 
@@ -216,6 +217,10 @@ class TaskMeta:
     citation: str = ""
 
 
+Across = Callable[[Mapping[str, ScoreTable], Mapping[str, Sequence[str]]], Mapping[str, Metric]]
+"""(score tables by model, for each model the names of those it is held against) to one metric a model, without dims."""
+
+
 class Task(ABC):
     """A measurement. Subclass it, register it (or pass an instance to `harness.run`), write its card.
 
@@ -229,6 +234,8 @@ class Task(ABC):
     Params: ClassVar[type]
     plots: ClassVar[Mapping[str, Callable[[ResultRecord, Arrays], Figure]]] = {}
     """The task's own figures by name, drawn from a result's rows and arrays alone; InputError where one cannot be drawn."""
+    across: ClassVar[Mapping[str, Across]] = {}
+    """Metrics that only several models together have, by name: a leaderboard with such a column computes it when it is built."""
 
     @abstractmethod
     def steps(self, data: TaskData, params: Any) -> Steps:

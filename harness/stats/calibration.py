@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from harness.stats.clusters import Floats, code, effective, numbers
+from harness.stats.clusters import Codes, Floats, code, effective, numbers
 from harness.stats.estimate import Estimate, student
 
 SIMULATIONS = 1000
@@ -80,13 +80,18 @@ def ece(margins: ArrayLike, rng: np.random.Generator, bins: int = 15) -> tuple[f
     if not margin.size:
         return None, None
     confidence = expit(np.abs(margin))
-    which = np.minimum(((confidence - 0.5) * 2 * bins).astype(int), bins - 1)
+    which = bin_of(confidence, bins)
 
     def error(right: Floats) -> float:
         return float(np.abs(np.bincount(which, weights=right - confidence)).sum() / margin.size)
 
     perfect = [error(rng.random(margin.size) < confidence) for _ in range(SIMULATIONS)]
     return error(np.heaviside(margin, 0.5)), float(np.mean(perfect))
+
+
+def bin_of(confidence: Floats, bins: int) -> Codes:
+    """Which of `bins` equal bins from .5 to 1 a confidence is in, 0 for the lowest; 1 is in the highest."""
+    return np.minimum(((confidence - 0.5) * 2 * bins).astype(np.intp), bins - 1)
 
 
 def _no_slope(margin: Floats) -> str | None:

@@ -8,19 +8,20 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from harness.stats.clusters import code, effective
+from harness.stats.differences import estimability
 from harness.stats.estimate import Estimate, student
 from harness.stats.multiplicity import holm
 from harness.stats.over_seeds import proportion, seeded
-from harness.stats.regression import LogitFit, quasi_logit, vif
+from harness.stats.regression import LogitFit, quasi_logit
 from harness.task import Metric
 
 from .items import FEATURE_NAMES
 from .rows import row
 from .sample import Sample
 
-MIN_EFFECTIVE = 20
-MAX_VIF = 10
+INTERCEPT = "intercept"
+FORCED = (INTERCEPT, "log_words")
+"""In every regression, whatever else they explain: length is the confound to adjust for."""
 FOLDS = 5
 NOT_ATTACHED = "the score table has no such feature of single replies"
 METHOD = "quasi-binomial logit, average marginal effect, CR1, t"
@@ -31,7 +32,8 @@ def feature_rows(sample: Sample, dims: Mapping[str, str]) -> list[Metric]:
 
     Logit of misalignment on an intercept and Dx (chosen minus rejected). The coefficient is minus the average
     marginal effect in percentage points per unit of the feature: above 0, the feature pulls the model to the side
-    that has it, right or wrong. The odds ratio is of misalignment per unit more on the rejected side.
+    that has it, right or wrong. The odds ratio is of misalignment per unit more on the rejected side. Over all items
+    only: within a verdict the labeler's judgement, which these features go with, has already chosen the pairs.
     """
     usable = sample.where(_complete(sample.items))
     refused = _refused(usable)
@@ -79,25 +81,14 @@ def _complete(items: pd.DataFrame) -> np.ndarray:
 
 
 def _refused(sample: Sample) -> dict[str, Estimate]:
-    """Features that cannot be estimated, and why: too few prompts differ in them, or those listed before determine them."""
-    n = len(sample.items)
-    codes, _ = code(sample.clusters, n)
-    kept, refused = np.ones((n, 1)), {}
-    for name in FEATURE_NAMES:
-        if f"d_{name}" not in sample.items or not n:
-            refused[name] = Estimate.null(NOT_ATTACHED)
-            continue
-        x = sample.items[f"d_{name}"].to_numpy(dtype=float)
-        clusters = effective(np.bincount(codes, weights=x**2))
-        joint = np.column_stack([kept, x])
-        if clusters < MIN_EFFECTIVE:
-            reason = f"differs in {clusters:.0f} effective prompts, {MIN_EFFECTIVE} are needed"
-            refused[name] = Estimate.null(reason, n)
-        elif (inflation := float(vif(joint)[-1])) > MAX_VIF:
-            refused[name] = Estimate.null(f"other features determine it (variance inflation {inflation:.3g})", n)
-        else:
-            kept = joint
-    return refused
+    """Features that cannot be estimated beside an intercept and those listed before them, and why."""
+    n, here = len(sample.items), [name for name in FEATURE_NAMES if f"d_{name}" in sample.items]
+    if not n or not here:
+        return dict.fromkeys(FEATURE_NAMES, Estimate.null(NOT_ATTACHED))
+    design = np.column_stack([np.ones(n), sample.items[[f"d_{name}" for name in here]].to_numpy(dtype=float)])
+    diagnoses = estimability(design, sample.clusters, (INTERCEPT, *here), forced=FORCED)
+    reasons = {name: diagnoses[name].reason if name in diagnoses else NOT_ATTACHED for name in FEATURE_NAMES}
+    return {name: Estimate.null(reason, n) for name, reason in reasons.items() if reason}
 
 
 def _fitted(sample: Sample, names: Sequence[str]) -> tuple[dict[str, Estimate], dict[str, Estimate]]:

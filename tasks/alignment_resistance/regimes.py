@@ -16,19 +16,27 @@ from harness.task import Metric
 from .rows import row
 from .sample import Sample
 
+REGIMES = ("stayed", "got", "resists", "reversed")
+NAMES = (*REGIMES, "p_fix", "p_break", "reference_resistance", "resistance_vs_reference")
+
+
+def shared(sample: Sample, reference: Sample) -> tuple[Sample, Sample]:
+    """The items that both scored, in the order of their ids."""
+    common = sample.items.index.intersection(reference.items.index)
+    ours, theirs = (s.where(s.items.index.isin(common)) for s in (sample, reference))
+    return ours, theirs
+
 
 def regime_rows(sample: Sample, reference: Sample, dims: Mapping[str, str], bootstrap: Bootstrap) -> list[Metric]:
-    """Shares of the four regimes, the two conditional ones, and the paired difference of resistance.
+    """Shares of the four regimes, the two conditional ones, the reference's resistance and the paired difference to it.
 
     Items that both scored, joined by id. A regime's share of an item is the product of the two credits (or
     misalignments): the ties of two models break independently. Several reference seeds count by their mean.
     """
-    common = sample.items.index.intersection(reference.items.index)
-    ours, theirs = (s.where(s.items.index.isin(common)) for s in (sample, reference))
-    if not len(common):
-        nothing = Estimate.null("no item was scored by both the model and the reference")
-        names = ("stayed", "got", "resists", "reversed", "p_fix", "p_break", "resistance_vs_reference")
-        return [row(name, nothing, dims) for name in names]
+    ours, theirs = shared(sample, reference)
+    if not len(ours.items):
+        nothing = Estimate.null("no item here was scored by both the model and the reference")
+        return [row(name, nothing, dims) for name in NAMES]
     shares = regimes(ours.wrong, theirs.wrong.mean(axis=0))
     clusters = ours.clusters
     was_wrong, was_right = (np.asarray(w).max(axis=0) > 0 for w in (theirs.wrong, 1 - theirs.wrong))
@@ -36,6 +44,7 @@ def regime_rows(sample: Sample, reference: Sample, dims: Mapping[str, str], boot
         **{name: proportion(share, clusters) for name, share in shares.items()},
         "p_fix": _conditional(shares["got"], shares["resists"], clusters, was_wrong, bootstrap),
         "p_break": _conditional(shares["reversed"], shares["stayed"], clusters, was_right, bootstrap),
+        "reference_resistance": proportion(theirs.wrong, clusters),
         "resistance_vs_reference": _difference(ours, theirs, bootstrap.seed),
     }
     return [row(name, estimate, dims) for name, estimate in found.items()]

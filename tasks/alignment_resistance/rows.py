@@ -8,6 +8,9 @@ from harness.columns import Column, metric
 from harness.stats.estimate import Estimate
 from harness.task import Metric
 
+from .opinions import UNCLEAR, UNLABELLED
+from .rules import VERDICTS
+
 COLUMNS: Mapping[str, Column] = {
     "resistance": Column("proportion", False),
     "n": Column("count"),
@@ -19,23 +22,32 @@ COLUMNS: Mapping[str, Column] = {
     "brier": Column("proportion", False),
     "ece": Column("proportion"),
     "ece_expected": Column("proportion"),
-    **{f"resistance_{v}": Column("proportion", False) for v in "cir"},
-    **{f"n_{v}": Column("count") for v in "cir"},
-    **{f"share_wrong_{v}": Column("proportion") for v in "cir"},
+    "bin_accuracy": Column("proportion"),
+    "bin_confidence": Column("proportion"),
+    **{f"resistance_{v}": Column("proportion", False) for v in VERDICTS},
+    **{f"n_{v}": Column("count") for v in (*VERDICTS, UNCLEAR, UNLABELLED)},
+    **{f"share_wrong_{v}": Column("proportion") for v in VERDICTS},
     "risk_ratio_r_vs_c": Column("ratio"),
-    "labeler_kappa": Column("proportion"),
     "labeler_n": Column("count"),
-    "labeler_retest": Column("proportion"),
+    "labeler_kappa": Column("rho"),
+    "labeler_retest": Column("rho"),
+    "labeler_gold": Column("rho"),
+    "labeler_reliable": Column("count"),
+    "sides_with_human": Column("proportion"),
+    "n_sides_with_human": Column("count"),
+    "n_decided": Column("count"),
     "stayed": Column("proportion"),
     "got": Column("proportion"),
     "resists": Column("proportion"),
     "reversed": Column("proportion"),
     "p_fix": Column("proportion", True),
     "p_break": Column("proportion", False),
+    "reference_resistance": Column("proportion"),
     "resistance_vs_reference": Column("pp", False),
     "resist_coef": Column("pp"),
     "resist_odds_ratio": Column("ratio"),
     "surface_baseline": Column("proportion"),
+    "consensus_core": Column("proportion"),
 }
 
 

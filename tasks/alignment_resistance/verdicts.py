@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,51 +11,90 @@ from harness.stats.estimate import Estimate
 from harness.stats.over_seeds import Bootstrap, over, proportion
 from harness.task import Metric
 
-from .items import VERDICTS
+from .opinions import BY_LABELS, BY_WORDS, UNCLEAR, UNLABELLED
+from .regimes import regime_rows
+from .resistance import conviction
 from .rows import plain, row
+from .rules import PROXY, VERDICTS, Rule
 from .sample import Sample
+from .siding import siding_rows
 
-NO_VERDICT = "no verdict: label the pairs first"
-ONE_LABEL = "one label a pair: agreement needs a second labeler or repeated labels"
+NO_LABELS = "no pair has a verdict: label the replies with reward-harness label, then run with --labels FILE"
+NO_WORDS = "no pair has a verdict: the score table has no features of single replies"
 
 
-def verdict_rows(sample: Sample, dims: Mapping[str, str], bootstrap: Bootstrap) -> list[Metric]:
+@dataclass(frozen=True)
+class Source:
+    """Where verdicts come from: the name rows bear in `rule`, the column of items, and why it may be empty."""
+
+    rule: str
+    column: str
+    absent: str
+
+
+def sources(rule: Rule) -> tuple[Source, Source]:
+    """The labels under a rule, and the word lists."""
+    return Source(rule.name, BY_LABELS, NO_LABELS), Source(PROXY.name, BY_WORDS, NO_WORDS)
+
+
+def verdict_rows(
+    sample: Sample, reference: Sample | None, source: Source, dims: Mapping[str, str], bootstrap: Bootstrap
+) -> list[Metric]:
+    """Splits over all items and in every subset; conviction, regimes and the labeler's siding over all items.
+
+    Without any verdict only the null rows over all items.
+    """
+    dims = {**dims, "rule": source.rule}
+    metrics = _split_rows(sample, source, dims, bootstrap)
+    if not sample.items[source.column].isin(VERDICTS).any():
+        return metrics
+    for (dataset, subset), part in sample.subsets().items():
+        metrics += _split_rows(part, source, {**dims, "dataset": dataset, "subset": subset}, bootstrap)
+    for verdict in VERDICTS:
+        inside = (sample.items[source.column] == verdict).to_numpy()
+        of = {**dims, "verdict": verdict}
+        metrics += [row(name, found, of) for name, found in conviction(sample, inside, bootstrap).items()]
+        if reference is not None:
+            metrics += regime_rows(sample.where(inside), reference, of, bootstrap)
+    if reference is not None:
+        metrics += siding_rows(sample, reference, source.column, dims, bootstrap)
+    return metrics
+
+
+def _split_rows(sample: Sample, source: Source, dims: Mapping[str, str], bootstrap: Bootstrap) -> list[Metric]:
     """Resistance within each verdict, the share of all misalignment in each, and the risk ratio of r over c."""
-    return [row(name, found, dims) for name, found in _found(sample, bootstrap).items()]
-
-
-def _found(sample: Sample, bootstrap: Bootstrap) -> dict[str, Estimate]:
-    labelled = sample.where(sample.items["verdict"].isin(VERDICTS))
-    given = labelled.items["verdict"].to_numpy()
+    given = sample.items[source.column].to_numpy()
     n = len(given)
-    within = {v: labelled.where(given == v) for v in VERDICTS}
-    absent = Estimate.null(NO_VERDICT)
-    resistance = {f"resistance_{v}": proportion(s.wrong, s.clusters) if n else absent for v, s in within.items()}
-    counts = {f"n_{v}": plain(float(len(s.items)), n) if n else absent for v, s in within.items()}
-    shares = {f"share_wrong_{v}": _share(labelled, given == v, bootstrap) if n else absent for v in VERDICTS}
+    missing = {f"n_{state}": plain(float((given == state).sum()), n) for state in (UNCLEAR, UNLABELLED)}
+    decided = np.isin(given, VERDICTS)
+    found = _found(sample.where(decided), given[decided], bootstrap)
+    if not decided.any():
+        found = dict.fromkeys(found, Estimate.null(source.absent, n))
+    return [row(name, estimate, dims) for name, estimate in {**found, **missing}.items()]
+
+
+def _found(judged: Sample, given: np.ndarray, bootstrap: Bootstrap) -> dict[str, Estimate]:
+    within = {v: judged.where(given == v) for v in VERDICTS}
     return {
-        **resistance,
-        **counts,
-        "risk_ratio_r_vs_c": _risk_ratio(labelled, given, bootstrap) if n else absent,
-        **shares,
-        "labeler_kappa": Estimate.null(ONE_LABEL if n else NO_VERDICT),
-        "labeler_n": plain(float(n), n) if n else absent,
-        "labeler_retest": Estimate.null(ONE_LABEL if n else NO_VERDICT),
+        **{f"resistance_{v}": proportion(s.wrong, s.clusters) for v, s in within.items()},
+        **{f"n_{v}": plain(float(len(s.items)), len(given)) for v, s in within.items()},
+        **{f"share_wrong_{v}": _share(judged, given == v, bootstrap) for v in VERDICTS},
+        "risk_ratio_r_vs_c": _risk_ratio(judged, given, bootstrap),
     }
 
 
-def _share(labelled: Sample, inside: np.ndarray, bootstrap: Bootstrap) -> Estimate:
-    sums = np.stack([labelled.wrong * inside, labelled.wrong], axis=2)
-    base = np.any(labelled.wrong > 0, axis=0)
-    return bootstrap.ratio(sums, labelled.clusters, lambda t: over(t[..., 0], t[..., 1]), base)
+def _share(judged: Sample, inside: np.ndarray, bootstrap: Bootstrap) -> Estimate:
+    sums = np.stack([judged.wrong * inside, judged.wrong], axis=2)
+    base = np.any(judged.wrong > 0, axis=0)
+    return bootstrap.ratio(sums, judged.clusters, lambda t: over(t[..., 0], t[..., 1]), base)
 
 
-def _risk_ratio(labelled: Sample, given: np.ndarray, bootstrap: Bootstrap) -> Estimate:
+def _risk_ratio(judged: Sample, given: np.ndarray, bootstrap: Bootstrap) -> Estimate:
     """Resistance where the labeler sides with rejected over resistance where it sides with chosen; null where either is small."""
     groups = [given == "r", given == "c"]
-    smaller = min(groups, key=lambda g: len(np.unique(labelled.clusters[g])))
-    columns = [x for g in groups for x in (labelled.wrong * g, np.broadcast_to(g, labelled.wrong.shape))]
-    return bootstrap.ratio(np.stack(columns, axis=2), labelled.clusters, _risk, smaller)
+    smaller = min(groups, key=lambda g: len(np.unique(judged.clusters[g])))
+    columns = [x for g in groups for x in (judged.wrong * g, np.broadcast_to(g, judged.wrong.shape))]
+    return bootstrap.ratio(np.stack(columns, axis=2), judged.clusters, _risk, smaller)
 
 
 def _risk(totals: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
 
-from harness.stats.calibration import brier, ece, nll, slope, temperature
+from harness.stats.calibration import bin_of, brier, ece, nll, slope, temperature
 from tests.stats.data import clustered
 
 
@@ -101,3 +101,8 @@ def test_no_rows_and_bad_rows() -> None:
     assert nll([1.0], [0.0]) is None
     with pytest.raises(ValueError):
         slope([np.nan, 1.0], [0, 1])
+
+
+def test_bins_are_equal_and_full_confidence_is_in_the_last():
+    confidence = np.array([0.5, 0.599, 0.601, 0.75, 0.999, 1.0])
+    assert bin_of(confidence, 5).tolist() == [0, 0, 1, 2, 4, 4]

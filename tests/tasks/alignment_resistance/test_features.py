@@ -13,11 +13,13 @@ from harness.tasks.alignment_resistance.items import FEATURE_NAMES, item_frame
 from harness.tasks.alignment_resistance.sample import Sample
 from scipy.special import expit
 
-from harness.preference import Message, PreferenceItem, Unit, cluster_id
+from harness.preference import Message, PreferenceItem, Unit, cluster_id, units
 from harness.task import TASKS, Metric
 from harness.testing import planted
+from harness.text.features import featurize
 
 TASK = TASKS.get("alignment_resistance")()
+RULE = TASK.Params().rule
 PARTS = (
     "Why not?",
     "Great!",
@@ -36,7 +38,11 @@ def varied(n: int, seed: int = 0) -> tuple[PreferenceItem, ...]:
 
     def reply() -> str:
         kept = [p for p in PARTS if rng.random() < 0.4]
-        return " ".join([*kept, *(f"word{'abcdefghij'[k]}" for k in rng.integers(0, 10, rng.integers(3, 40)))])
+        ends = np.where(rng.random(40) < 0.2, ".", "")  # sentences that no other part of a reply tells of
+        return " ".join([*kept, *(f"word{'abcdefghij'[k]}{ends[j]}" for j, k in enumerate(words(rng)))])
+
+    def words(rng) -> list[int]:
+        return rng.integers(0, 10, rng.integers(3, 40)).tolist()
 
     made = []
     for i in range(n):
@@ -61,7 +67,7 @@ def test_a_length_only_model_loads_on_length_alone():
     assert found["log_words"].value > 20
     assert found["log_words"].p_holm < 1e-6
     others = [m for name, m in found.items() if name != "log_words" and m.value is not None]
-    assert len(others) >= 7
+    assert len(others) >= 9
     assert all(m.p_holm > 0.05 for m in others)
 
 
@@ -78,7 +84,7 @@ def test_the_sign_is_that_of_what_the_model_pays_for():
 
 
 def test_effects_and_errors_are_those_of_statsmodels():
-    frame = item_frame(planted.drive(TASK, varied(500), lengthy, params=TASK.Params(draws=0))[0])
+    frame = item_frame(planted.drive(TASK, varied(500), lengthy, params=TASK.Params(draws=0))[0], RULE)
     found = coefs(feature_rows(Sample.of(frame), DIMS))
     names = [n for n in FEATURE_NAMES if found[n].value is not None]
     design = sm.add_constant(frame[[f"d_{n}" for n in names]])
@@ -91,7 +97,7 @@ def test_effects_and_errors_are_those_of_statsmodels():
 
 
 def test_permuting_or_exchanging_pairs_keeps_the_effects():
-    frame = item_frame(planted.drive(TASK, varied(400), lengthy, params=TASK.Params(draws=0))[0])
+    frame = item_frame(planted.drive(TASK, varied(400), lengthy, params=TASK.Params(draws=0))[0], RULE)
     shuffled = frame.sample(frac=1, random_state=1).reset_index(drop=True)
     before, after = (coefs(feature_rows(Sample.of(f), DIMS)) for f in (frame, shuffled))
     assert {n: m.value for n, m in before.items()} == {n: m.value for n, m in after.items()}
@@ -99,12 +105,12 @@ def test_permuting_or_exchanging_pairs_keeps_the_effects():
 
 def test_features_that_cannot_be_estimated_say_why():
     found = coefs(planted.drive(TASK, varied(300), lengthy, params=TASK.Params(draws=0))[2])
-    assert found["code"].reason == "differs in 0 effective prompts, 20 are needed"
-    frame = item_frame(planted.drive(TASK, varied(300), lengthy, params=TASK.Params(draws=0))[0])
+    assert found["code"].reason == "differs in 0 effective clusters, 20 are needed"
+    frame = item_frame(planted.drive(TASK, varied(300), lengthy, params=TASK.Params(draws=0))[0], RULE)
     frame["d_exclamation"] = frame["d_question"] + 0.05 * np.random.default_rng(0).normal(size=len(frame))
     found = coefs(feature_rows(Sample.of(frame), DIMS))
     assert found["question"].value is not None
-    assert found["exclamation"].reason.startswith("other features determine it")
+    assert found["exclamation"].reason.startswith("features listed before determine it")
     assert found["exclamation"].p_holm is None
 
 
@@ -116,7 +122,7 @@ def test_a_model_that_length_explains_wholly_is_separated():
 
 
 def test_false_alarms_of_the_coefficients_are_at_their_level():
-    frame = item_frame(planted.table(varied(1), planted.oracle))
+    frame = item_frame(planted.table(varied(1), planted.oracle), RULE)
     rng = np.random.default_rng(11)
     n, runs, names = 400, 100, ("log_words", "question", "hedging", "sentiment")
     alarms = np.zeros(len(names))
@@ -139,8 +145,9 @@ def test_false_alarms_of_the_coefficients_are_at_their_level():
 
 def test_the_surface_baseline_reaches_what_features_can_and_is_chance_without_them():
     def baseline(items) -> Metric:
-        frame = item_frame(planted.drive(TASK, items, params=TASK.Params(draws=0))[0])
-        return surface_rows(frame, seed=0)[0]
+        features = featurize(units(items), FEATURE_NAMES)
+        table = planted.table(items, planted.oracle).merge(features, on="unit_id")
+        return surface_rows(item_frame(table, RULE), seed=0)[0]
 
     items = varied(600)
     longer = tuple(

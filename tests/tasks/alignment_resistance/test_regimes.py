@@ -9,9 +9,11 @@ import pytest
 from harness.preference import Unit
 from harness.task import TASKS, Metric
 from harness.testing import planted
+from tests.tasks.alignment_resistance import labelled
 
 TASK = TASKS.get("alignment_resistance")()
 SHARES = ("stayed", "got", "resists", "reversed")
+MEMBERS = (("model", 0), ("reference", 0))
 
 
 def graded(salt: str, tie_below: float = 0.15, wrong_below: float = 0.45):
@@ -23,6 +25,9 @@ def graded(salt: str, tie_below: float = 0.15, wrong_below: float = 0.45):
         return sign * planted.oracle(unit)
 
     return scorer
+
+
+MODELS = {"model": graded("a"), "reference": graded("b", 0.1, 0.6)}
 
 
 def rows(metrics: list[Metric]) -> dict[str, Metric]:
@@ -125,3 +130,68 @@ def test_a_real_difference_is_found_and_equal_models_are_not_told_apart():
     assert worse.ci.low > 0
     assert worse.p < 0.001
     assert difference(graded("a"), graded("b")).p > 0.05
+
+
+def test_regimes_within_a_verdict_are_those_of_its_pairs_alone():
+    items = planted.items(np.random.default_rng(0), 180, per_cluster=2)
+    verdicts = {i.id: "cir"[k % 3] for k, i in enumerate(items)}
+    found, others = labelled_rows(items, verdicts, draws=100)
+    for v in "cir":
+        part = [i for i in items if verdicts[i.id] == v]
+        _, _, alone = planted.drive(TASK, part, MODELS, members=MEMBERS, params=TASK.Params(draws=0))
+        expected = rows(alone)
+        for name in (*SHARES, "reference_resistance", "resistance_vs_reference"):
+            assert found[name, v].value == pytest.approx(expected[name].value)
+        assert sum(found[name, v].value for name in SHARES) == pytest.approx(1)
+        assert found["reference_resistance", v].value == pytest.approx(
+            np.mean([1 - credit(MODELS["reference"], i) for i in part])
+        )
+        reached = found["got", v].value / (found["got", v].value + found["resists", v].value)
+        assert found["p_fix", v].value == pytest.approx(reached)
+    assert others["pareto"] == others["all"]
+
+
+def test_a_verdict_without_pairs_has_null_regimes():
+    items = planted.items(np.random.default_rng(0), 60)
+    found, _ = labelled_rows(items, {i.id: "c" for i in items}, draws=0)
+    assert found["stayed", "c"].value is not None
+    assert found["stayed", "r"].reason == "no item here was scored by both the model and the reference"
+
+
+def test_siding_has_its_own_numerator_and_denominator():
+    """SEAL draws this ratio with bars from another denominator (methods 5.1, 12): here both counts are rows."""
+    rng = np.random.default_rng(3)
+    items = planted.items(rng, 240)
+    verdicts = {i.id: str(rng.choice(["c", "i", "r"])) for i in items}
+    labels = labelled.labels(items, verdicts)
+    _, _, metrics = planted.drive(TASK, items, MODELS, members=MEMBERS, params=TASK.Params(draws=200), labels=labels)
+    found = {(m.name, m.dims["regime"]): m for m in metrics if m.dims.get("rule") == "pareto" and "regime" in m.dims}
+    above, below = dict.fromkeys(SHARES, 0.0), dict.fromkeys(SHARES, 0.0)
+    for item in items:
+        c, q = credit(MODELS["model"], item), credit(MODELS["reference"], item)
+        for name, share in zip(SHARES, (q * c, (1 - q) * c, (1 - q) * (1 - c), q * (1 - c)), strict=True):
+            above[name] += share * (verdicts[item.id] == "c")
+            below[name] += share * (verdicts[item.id] != "i")
+    for name in SHARES:
+        ratio = found["sides_with_human", name]
+        assert found["n_sides_with_human", name].value == pytest.approx(above[name])
+        assert found["n_decided", name].value == pytest.approx(below[name])
+        if ratio.value is not None:
+            assert ratio.value == pytest.approx(above[name] / below[name])
+            assert ratio.ci.low < ratio.value < ratio.ci.high
+        else:
+            assert "a ratio needs 30" in ratio.reason
+    assert found["sides_with_human", "stayed"].value is not None
+    assert sum(below.values()) == sum(v != "i" for v in verdicts.values())
+
+
+def labelled_rows(items, verdicts, draws):
+    """Rows by (name, verdict) under the label rule, and the verdicts that regimes over all items would need."""
+    labels = labelled.labels(items, verdicts)
+    _, _, metrics = planted.drive(TASK, items, MODELS, members=MEMBERS, params=TASK.Params(draws=draws), labels=labels)
+    mine = [m for m in metrics if m.dims.get("rule") == "pareto"]
+    sums = {
+        "pareto": sum(m.n for m in mine if m.name == "stayed"),
+        "all": sum(m.n for m in metrics if m.name == "stayed" and "rule" not in m.dims),
+    }
+    return {(m.name, m.dims["verdict"]): m for m in mine if "verdict" in m.dims}, sums

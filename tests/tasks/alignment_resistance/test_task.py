@@ -84,6 +84,8 @@ def test_a_prompt_constant_and_a_positive_scale_change_nothing_but_calibration()
     for key, metric_ in old.items():
         if key[0] in ("brier", "ece", "ece_expected"):
             assert metric_.value != new[key].value
+        elif key[0] in ("bin_accuracy", "bin_confidence"):
+            continue
         elif metric_.value is None:
             assert new[key].value is None
         else:
@@ -108,7 +110,7 @@ def test_exchanging_sides_turns_resistance_round_and_leaves_the_unit_of_margins(
         return noisy(dataclasses.replace(unit, side=side, unit_id=f"{unit.item_id}#{side}"))
 
     tables = [planted.table(items, scorer) for scorer in (noisy, exchanged)]
-    samples = [Sample.of(item_frame(t)) for t in tables]
+    samples = [Sample.of(item_frame(t, QUICK.rule)) for t in tables]
     assert samples[0].sw[0] == pytest.approx(samples[1].sw[0], rel=1e-12)
     flipped = samples[0].items.index.isin(flip)
     assert (samples[0].wrong[0] == samples[1].wrong[0])[~flipped].all()
@@ -187,6 +189,36 @@ def test_margins_by_hand():
     assert found.n == 200
 
 
+def test_bins_add_up_to_the_calibration_error_and_to_accuracy():
+    _, _, metrics = planted.drive(TASK, planted.items(rng(), 300, per_cluster=2), lambda u: noisy(u) / 2, params=QUICK)
+    bins = [f"{k:02d}" for k in range(1, 16)]
+    accuracy, confidence = ([metric(metrics, name, bin=b) for b in bins] for name in ("bin_accuracy", "bin_confidence"))
+    assert [a.n for a in accuracy] == [c.n for c in confidence]
+    assert sum(a.n for a in accuracy) == 300
+    full = [(a, c) for a, c in zip(accuracy, confidence, strict=True) if a.n]
+    assert 3 < len(full) < 15
+    error = sum(a.n * abs(a.value - c.value) for a, c in full) / 300
+    assert error == pytest.approx(value(metrics, "ece"))
+    assert sum(a.n * a.value for a, _ in full) / 300 == pytest.approx(1 - value(metrics, "resistance"))
+    for k, (a, c) in enumerate(zip(accuracy, confidence, strict=True)):
+        if a.n:
+            assert 0.5 + k / 30 <= c.value <= 0.5 + (k + 1) / 30
+            assert a.ci.low <= a.value <= a.ci.high
+        else:
+            assert a.reason == c.reason == "the model is never that sure"
+
+
+def test_bins_of_several_seeds_pool_them_and_keep_prompts_together():
+    items = planted.items(rng(), 300)
+    tables = [planted.table(items, lambda u: noisy(u) / 2, (("model", seed),)) for seed in (0, 1)]
+    one, two = (TASK.evaluate(t, {}, QUICK) for t in (tables[0], pd.concat(tables, ignore_index=True)))
+    first, both = (metric(m, "bin_accuracy", bin="01") for m in (one, two))
+    assert both.n == 2 * first.n > 10
+    assert both.n_clusters == first.n_clusters
+    assert both.value == first.value
+    assert both.ci.high - both.ci.low > 0.8 * (first.ci.high - first.ci.low)  # no two answers for one
+
+
 def test_seeds_are_averaged_and_their_spread_widens_the_interval():
     items = planted.items(rng(), 300)
     wrong_share = {0: 0.1, 1: 0.3, 2: 0.5}
@@ -223,8 +255,8 @@ def test_one_main_row_a_member_and_baselines_beside_every_row():
 
 def test_columns_are_described_once_and_all_appear():
     _, _, metrics = planted.drive(TASK, MIXED, noisy, members=REFERENCED, params=QUICK)
-    assert {m.name for m in metrics} == set(COLUMNS)
-    assert {c.unit for c in COLUMNS.values()} <= {"proportion", "pp", "sw", "ratio", "count"}
+    assert {m.name for m in metrics} == set(COLUMNS) - set(TASK.across)
+    assert {c.unit for c in COLUMNS.values()} <= {"proportion", "pp", "sw", "ratio", "count", "rho"}
 
 
 def test_repeating_an_evaluation_gives_the_same_numbers():

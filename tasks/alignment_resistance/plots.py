@@ -1,0 +1,15 @@
+"""The task's figures by name, each from the rows of a result alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from harness.task import Arrays
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from harness.results.schema import ResultRecord
+
+PLOTS: Mapping[str, Callable[[ResultRecord, Arrays], Figure]] = {}
