@@ -159,3 +159,31 @@ def test_no_variation_is_null_and_proportional_labels_have_no_interval() -> None
     assert "no pair differs" in str(retest_correlation([], [], []).reason)
     full = retest_correlation([1, -1, 0], [3, -3, 0], range(3))
     assert (full.value, full.low) == (pytest.approx(1), None)
+
+
+def test_errors_are_derivatives_by_cluster_times_the_factor_of_cr1() -> None:
+    a, b, clusters = labelled(10, 12)
+    x, y, of_pairs = differences(11, 12)
+
+    def weighted_kappa(weights: np.ndarray) -> float:
+        return cohen_kappa_score(a, b, sample_weight=weights)
+
+    def weighted_correlation(weights: np.ndarray) -> float:
+        return correlation(np.sqrt(weights) * x, np.sqrt(weights) * y)
+
+    for found, statistic, names in (
+        (kappa(a, b, clusters), weighted_kappa, clusters),
+        (retest_correlation(x, y, of_pairs), weighted_correlation, of_pairs),
+    ):
+        step = 1e-5
+        slopes = [
+            (statistic(1 + step * (names == c)) - statistic(1 - step * (names == c))) / (2 * step) for c in set(names)
+        ]
+        assert found.se == pytest.approx(np.sqrt(np.sum(np.square(slopes)) * 12 / 11), rel=1e-4)
+
+
+def test_rounding_does_not_lift_a_correlation_above_one() -> None:
+    rng = np.random.default_rng(12)
+    for _ in range(50):
+        x = rng.normal(size=7)
+        assert retest_correlation(x, 3 * x, range(7)).value <= 1
