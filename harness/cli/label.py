@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from harness.llm.cost import Cost
     from harness.llm.reliability import Reliability
     from harness.llm.rounds import Done, Foreseen
+    from harness.stats.estimate import Estimate
 
 WORDS = 200
 """Characters that are shown of a server's words."""
@@ -110,9 +111,14 @@ def show_done(out: Path, done: Done, found: Sequence[Reliability], as_json: bool
     for name, cost in done.spent.items():
         print(f"{name}: {used(cost)}")
     for r in found:
-        value = r.kappa.reason if r.kappa.value is None else f"{r.kappa.value:.2f}"
         flag = "  below 0.4: not to be ranked" if r.weak else ""
-        print(f"kappa {r.field}, first against {r.against}: {value} on {r.kappa.n} texts{flag}")
+        values = f"{number(r.kappa)} on {r.kappa.n} texts, r of differences {number(r.differences)} on {r.differences.n} pairs"
+        print(f"{r.field}, first against {r.against}: kappa {values}{flag}")
+
+
+def number(estimate: Estimate) -> str:
+    """An estimate's value, or why there is none."""
+    return f"{estimate.value:.2f}" if estimate.value is not None else f"null ({estimate.reason})"
 
 
 def used(cost: Cost) -> str:

@@ -12,14 +12,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import cast
+from functools import lru_cache
+from typing import Any, cast
 
 import numpy as np
 
 from harness.labels import PASSES, Label, LabelRow, Pass, text_id
 from harness.llm.answer import read_answer
 from harness.llm.ask import Ask, Asker, Reply, Told
-from harness.llm.prompt import FIXED, PROMPT_VERSION, mend, orders, question
+from harness.llm.prompt import FIXED, PROMPT_VERSION, Order, mend, orders, question
 from harness.llm.schema import answer_schema, schema_sha256
 from harness.preference import Conversation, PreferenceItem, units
 
@@ -92,9 +93,20 @@ def answers(asks: Iterable[Ask], labeler: Labeler, report: Report = lambda told:
 def _ask(labeled_by: Pass, text: str, conversation: Conversation, seed: int) -> Ask:
     order, repeat = FIXED, 0
     if labeled_by == "retest":
-        order, repeat = orders(np.random.default_rng(seed), ORDERS)[int(text[:8], 16) % ORDERS], 1
+        order, repeat = _orders(seed)[int(text[:8], 16) % ORDERS], 1
     turns = question(conversation, order, nonce=repeat)
-    return Ask(f"{labeled_by}/{text}", turns, answer_schema(order), schema_name="label", repeat=repeat)
+    return Ask(f"{labeled_by}/{text}", turns, _schema(order), schema_name="label", repeat=repeat)
+
+
+@lru_cache(maxsize=8)
+def _orders(seed: int) -> tuple[Order, ...]:
+    return orders(np.random.default_rng(seed), ORDERS)
+
+
+@lru_cache(maxsize=64)
+def _schema(order: Order) -> Mapping[str, Any]:
+    # One object for all questions: there may be several hundred thousand.
+    return answer_schema(order)
 
 
 def _read(labeler: Labeler, replies: Mapping[str, Reply]) -> tuple[list[LabelRow], dict[str, tuple[str, str]]]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
+import pandas as pd
 
-from harness.labels import PASSES, LabelRow, Pass, text_id
+from harness.labels import LabelRow, Labels, Pass, column, text_id
 from harness.llm.schema import NUMBERED
 from harness.preference import PreferenceItem, units
-from harness.stats.agreement import kappa
+from harness.sides import side_means
+from harness.stats.agreement import kappa, retest_correlation
 from harness.stats.estimate import Estimate
 
 LEAST = 0.4
@@ -19,11 +20,15 @@ LEAST = 0.4
 
 @dataclass(frozen=True)
 class Reliability:
-    """Cohen's kappa of one field between the pass `first` and another one, over the texts that both labelled."""
+    """How one field of the pass `first` agrees with another pass: `kappa` over the texts that both labelled, and the
+    correlation of `differences` between the replies of a pair over the pairs of which both labelled all: the part that
+    a regression on differences can find again.
+    """
 
     field: str
     against: Pass
     kappa: Estimate
+    differences: Estimate
 
     @property
     def weak(self) -> bool:
@@ -32,31 +37,51 @@ class Reliability:
 
 
 def reliability(rows: Iterable[LabelRow], items: Iterable[PreferenceItem]) -> list[Reliability]:
-    """Every field with numbers against every other pass that labelled a text of `items`; in the order of the schema.
+    """Every field with numbers against every pass but `first` that labelled a text of `items`; in the order of the schema.
 
-    `unclear` is a value like the others: unclear once and yes the other time is a disagreement. Texts of one prompt are
-    one cluster.
+    For kappa `unclear` is a value like the others: unclear once and yes the other time is a disagreement. In a
+    difference it is missing, as everywhere. Texts of one prompt are one cluster.
     """
-    clusters = {text_id(unit.conversation): unit.cluster_id for unit in units(items)}
-    by_pass: dict[Pass, dict[str, LabelRow]] = {name: {} for name in PASSES}
-    for row in rows:
-        if row.labels is not None and row.text in clusters:
-            by_pass[row.labeled_by][row.text] = row
-    first = by_pass.pop("first")
+    known = tuple(items)
+    clusters = {text_id(unit.conversation): unit.cluster_id for unit in units(known)}
+    labels = Labels({(row.labeled_by, row.text): row for row in rows if row.labels and row.text in clusters})
+    differences = _differences(labels, known)
     return [
-        Reliability(name, against, _kappa(name, first, others, clusters))
+        Reliability(name, against, _levels(labels, name, against, clusters), _changes(differences, name, against))
         for name in NUMBERED
-        for against, others in by_pass.items()
-        if others
+        for against in labels.passes
+        if against != "first"
     ]
 
 
-def _kappa(name: str, first: dict[str, LabelRow], others: dict[str, LabelRow], clusters: dict[str, str]) -> Estimate:
-    a, b = (
-        {text: row.labels[name] for text, row in rows.items() if row.labels and name in row.labels}
-        for rows in (first, others)
+def _levels(labels: Labels, name: str, against: Pass, clusters: Mapping[str, str]) -> Estimate:
+    first, other = (
+        {
+            text: row.labels[name]
+            for (p, text), row in labels.rows.items()
+            if p == of and row.labels and name in row.labels
+        }
+        for of in ("first", against)
     )
-    both = sorted(a.keys() & b.keys())
+    both = sorted(first.keys() & other.keys())
     if not both:
         return Estimate.null("no text has this label in both passes")
-    return kappa(*(np.array([said[t] for t in both]) for said in (a, b, clusters)))
+    return kappa(*([said[text] for text in both] for said in (first, other, clusters)))
+
+
+def _differences(labels: Labels, items: Iterable[PreferenceItem]) -> pd.DataFrame:
+    """Chosen minus rejected of every label column, one row an item, and its `cluster_id`."""
+    known = tuple(units(items))
+    frame = labels.frame(known).assign(item_id=[u.item_id for u in known], side=[u.side for u in known])
+    chosen, rejected = side_means(frame, [c for c in frame.columns if c.startswith("x_")])
+    return (chosen - rejected).assign(cluster_id=pd.Series({u.item_id: u.cluster_id for u in known}))
+
+
+def _changes(differences: pd.DataFrame, name: str, against: Pass) -> Estimate:
+    columns = [column(name), column(name, against)]
+    if not set(columns) <= set(differences):
+        return Estimate.null("no text was labelled first")
+    both = differences.dropna(subset=columns)
+    if both.empty:
+        return Estimate.null("no pair has this label on both sides in both passes")
+    return retest_correlation(*(both[c].to_numpy() for c in (*columns, "cluster_id")))

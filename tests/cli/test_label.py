@@ -11,13 +11,23 @@ import pytest
 from harness.labels import read_labels, text_id
 from harness.llm.schema import LABELS
 from harness.preference import Message
-from tests.llm.server import answer, refusal, script, serving, status
+from tests.llm.server import answer, cut_body, dropped, hung_up, refusal, script, serving, status
 
 VALID = {name: [] if f.several else "no" for name, f in LABELS.items()} | {"sentiment": "neutral"}
 SAID = json.dumps(VALID)
 YES = json.dumps(VALID | {"helpful": "yes"})
 KEY = "sk-very-secret"
 N = 30
+FAULTS = [
+    status(429, headers={"Retry-After": "0.01"}),
+    status(500),
+    dropped(),
+    hung_up(),
+    cut_body(),
+    answer(SAID[:-5]),
+    answer(SAID.replace("no", "perhaps")),
+    answer(f"{YES} or {SAID}"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +73,9 @@ def test_every_reply_is_labelled_and_run_reads_the_file(cli):
         row = labels.rows["first", text_id((Message("user", f"question {i}?"), Message("assistant", f"good {i}")))]
         assert row.labels["helpful"] == ("yes" if i % 2 == 0 else "no")
         assert row.labeler == "m"
-    assert re.search(r"kappa helpful, first against retest: 1\.00", out)
+    assert re.search(
+        r"helpful, first against retest: kappa 1\.00 on \d+ texts, r of differences 1\.00 on \d+ pairs\n", out
+    )
     raw = Path("l.jsonl").read_text()
     assert not re.search(r"question|good|bad \d", raw), "no text is in the file"
     assert KEY not in raw + out + err
@@ -157,6 +169,23 @@ def test_failures_are_counted_rows_by_reason_and_the_rest_is_labelled(cli):
     assert sorted(errors) == ["quarantined: it holds no complete JSON object", "refused"]
 
 
+def test_faults_on_the_way_change_nothing_in_the_file(cli):
+    def choose(seen):
+        number = int(re.search(r"question (\d+)", seen.body["messages"][1]["content"])[1])
+        again = seen.before or len(seen.body["messages"]) > 2
+        return answer(by_reply(seen)) if again else FAULTS[number % len(FAULTS)]
+
+    with serving(script(choose)) as server:
+        endpoint(server, max_retries=3)
+        code, _, err = label(cli)
+        assert code == 0, err
+        faulty = Path("l.jsonl").read_bytes()
+    with serving(answer(by_reply)) as server:
+        endpoint(server)
+        assert label(cli, "--cache", "another.sqlite")[0] == 0
+    assert Path("l.jsonl").read_bytes() == faulty
+
+
 def test_few_failures_are_no_failed_run(cli):
     rows = [{"id": f"q{i}", "prompt": f"ask {i}", "chosen": "yes", "rejected": "no"} for i in range(60)]
     Path("pairs.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
@@ -208,8 +237,8 @@ def test_a_second_labeler_and_people_are_compared_and_weak_fields_flagged(cli):
     labels = read_labels(Path("l.jsonl"))
     assert labels.passes == ("first", "second", "gold")
     assert labels.record().labelers == {"first": ("m",), "second": ("n",), "gold": ("people",)}
-    assert re.search(rf"kappa helpful, first against gold: 1\.00 on {N} texts\n", out)
-    assert re.search(r"kappa helpful, first against second: -\d\.\d\d on \d+ texts  below 0\.4: not to be ranked", out)
+    assert re.search(rf"helpful, first against gold: kappa 1\.00 on {N} texts, r of differences null \(no pair", out)
+    assert re.search(r"helpful, first against second: kappa -\d\.\d\d .* below 0\.4: not to be ranked\n", out)
     assert headers == {f"Bearer {KEY}"}
     assert KEY not in out + err + Path("l.jsonl").read_text()
     assert KEY.encode() not in Path("replies.sqlite").read_bytes()
