@@ -21,10 +21,11 @@ def evaluate(task: Task, table: ScoreTable, arrays: Arrays, params: Any) -> tupl
     for name in BASELINES:
         rows = task.evaluate(baseline_table(table, name), {}, quick)
         values[name] = {m.key: m.value for m in rows}
-    return tuple(_record(m, {name: values[name].get(m.key) for name in BASELINES}) for m in metrics)
+    return tuple(record(m, {name: values[name].get(m.key) for name in BASELINES}) for m in metrics)
 
 
-def _record(metric: Metric, baselines: dict[str, float | None]) -> MetricRecord:
+def record(metric: Metric, baselines: dict[str, float | None]) -> MetricRecord:
+    """A metric as a row of a result, with what trivial baselines have in its place; numbers to twelve digits."""
     fields = {f.name: getattr(metric, f.name) for f in dataclasses.fields(metric)}
     ci = metric.ci
     ends = {"low": _number(ci.low), "high": _number(ci.high)} if ci else {}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.errors import InputError
+from harness.leaderboard.across import AddAcross, nothing_across
 from harness.leaderboard.board import Board, Cell, Column, Row
 from harness.leaderboard.ranking import independent_p, rank
 from harness.leaderboard.sources import Identity, Refused, Source, admit, sources_of
@@ -38,7 +39,12 @@ def no_paired_test(column: ColumnSpec, a: Source, b: Source) -> float | None:
     return None
 
 
-def build(spec: BoardSpec, results: Iterable[ResultRecord], paired: PairedTest = no_paired_test) -> Board:
+def build(
+    spec: BoardSpec,
+    results: Iterable[ResultRecord],
+    paired: PairedTest = no_paired_test,
+    across: AddAcross = nothing_across,
+) -> Board:
     """The board that `spec` makes of `results`; raises InputError where the ranking column has no direction.
 
     A row is a model (a family member with one seed is its model), a member with several seeds, or a
@@ -48,8 +54,9 @@ def build(spec: BoardSpec, results: Iterable[ResultRecord], paired: PairedTest =
     """
     sources = [s for r in results for s in sources_of(r) if s.task in spec.tasks and spec.rows.shows(s.identity.name)]
     kept, refused = admit(sources, votes=lambda s: not spec.rows.is_baseline(s.identity.name))
-    entries = _entries(spec, kept)
-    columns = _columns(spec, kept)
+    joined = across(spec, kept)
+    entries = _entries(spec, joined)
+    columns = _columns(spec, joined)
     baselines, ranked, apart = [], [], []
     for entry in entries:
         why = _unranked(spec, entry.row)
@@ -59,7 +66,7 @@ def build(spec: BoardSpec, results: Iterable[ResultRecord], paired: PairedTest =
             ranked.append(entry)
         else:
             apart.append(replace(entry.row, reason=why))
-    apart += _refused_rows(spec, refused, entries)
+    apart += _refused_rows(spec, refused, _entries(spec, kept))  # an older run has no column across results to compare
     rows = _ranked(spec, columns, ranked, paired)
     marks = {mark for row in (*rows, *apart) for mark in row.marks}
     return Board(

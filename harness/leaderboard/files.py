@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from harness.errors import HarnessError, InputError
+from harness.leaderboard.across import samples_across
 from harness.leaderboard.board import Board
 from harness.leaderboard.build import PairedTest, build
 from harness.leaderboard.render import RENDERERS
@@ -28,7 +29,7 @@ def read_board(spec_path: Path, results_root: Path) -> Board:
             f"{results_root} holds no result of {' or '.join(spec.tasks)}; "
             f"make one with: reward-harness run --model MODEL --tasks {spec.tasks[0].split('@')[0]}"
         )
-    return build(spec, records, samples_test(results_root))
+    return build(spec, records, samples_test(results_root), samples_across(results_root))
 
 
 def build_files(spec_path: Path, results_root: Path, out_dir: Path) -> list[Path]:

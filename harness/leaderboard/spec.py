@@ -20,7 +20,8 @@ class ColumnSpec(Frozen):
     (percentage points, signed), `number` (as it is). `higher_is_better` overrides what the metric says.
     `floored` marks a scalar that was cut at zero: its zeros are printed as "< upper end".
     `paired` selects, by columns of the item outcomes, the items whose mean credit this column is
-    (`{objective: helpful}`); only such a column can be compared item by item when rows are ranked.
+    (`{objective: helpful}`); only such a column can be compared item by item when rows are ranked. A metric that
+    the task computes across results (`Task.across`) is computed when the board is built, from the samples.
     """
 
     metric: str
