@@ -14,7 +14,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks import cached, causal, encoder, gpu, half_precision, memory, neurons, sharing, sweep, workers
+from tests.benchmarks import (
+    cached,
+    causal,
+    encoder,
+    features,
+    gpu,
+    half_precision,
+    memory,
+    neurons,
+    sharing,
+    sweep,
+    workers,
+)
 from tests.benchmarks.record import Absent, NotMeasured, Record, Setting, show
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,6 +48,7 @@ ROWS = {
     "sharing": Row(sharing.measure),
     "half-precision": Row(half_precision.measure),
     "cached": Row(cached.measure),
+    "features": Row(features.measure),
     "neurons": Row(neurons.measure),
     "sweep": Row(sweep.measure),
     "workers": Row(workers.measure),

@@ -116,7 +116,7 @@ def test_most_features_are_of_the_reply_alone(name, prompt, reply):
 def test_a_hundred_thousand_characters_are_no_trap(piece):
     text = (piece * 100_000)[:100_000]
     began = time.process_time()
-    frame = featurize([unit("a", text, text), unit("b", "I can't help", text)])
+    frame = featurize([unit("a", text, text), unit("b", "I can't help", f"{text[:-1]}x")])
     assert time.process_time() - began < 2
     assert np.isfinite(frame.drop(columns="unit_id").to_numpy()).all()
 

@@ -18,6 +18,8 @@ PIECES = (
     "bad", "ass", "the", "shit", "yeah", "right", "kiss", "death", "to", "die", "for", "beating", "heart", "isn't",
     "won't", "nor", "or", "really", "HARDLY", "extremely", ":)", ":D", ":(", "!!!", "???", "?!", "lol", "\U0001f600",
     "\U0001f62d", "\u2764", "\U0001f48b", "I",
+    "kiss of death", "beating heart", "yeah right", "to die for", "the bomb", "kind of", "sort of", "just enough",
+    "without doubt", "never so", "never this", "no good or", "at least", "very least", "fucking", "effing",
 )  # fmt: skip
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=40).map(" ".join) | st.lists(st.sampled_from(PIECES)).map("".join)
 
@@ -30,6 +32,7 @@ def by_vader(text: str) -> float:
 @given(TEXTS | st.text())
 @example("\U0001f600\U0001f600 \U0001f600x")
 @example("x " * 498 + "good bad")
+@example("a tree gave the kiss of death")
 def test_it_is_the_score_of_vader(text):
     assert sentiment("", text) == by_vader(text)
 

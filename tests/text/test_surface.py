@@ -24,6 +24,7 @@ from harness.text import surface
         (surface.lists, "-5 and -6\n-7", 0.0),
         (surface.headings, "## Cake\nBake it.", 1.0),
         (surface.headings, "Cake\n   ###### Oven", 1.0),
+        (surface.headings, "    # code by its indent", 0.0),
         (surface.headings, "#hashtag\nwe are # 1\n####### seven\n#\n", 0.0),
         (surface.headings, "```python\n# a comment\n```\ndone", 0.0),
         (surface.headings, "```python\n# a comment that is cut", 0.0),
