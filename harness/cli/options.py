@@ -22,7 +22,9 @@ AllowPickle = Annotated[bool, typer.Option("--allow-pickle", help="Load weights 
 Workers = Annotated[
     int, typer.Option(help="Copies of the model, each on a GPU or a share of the CPUs; RAY_ADDRESS names a cluster.")
 ]
-Plugin = Annotated[list[Path] | None, typer.Option(help="A Python file or folder whose tasks, adapters and features to add.")]
+Plugin = Annotated[
+    list[Path] | None, typer.Option(help="A Python file or folder whose tasks, adapters and features to add.")
+]
 Store = Annotated[
     Path | None, typer.Option(help="Score store file [default: $REWARD_HARNESS_STORE or the user's cache].")
 ]
