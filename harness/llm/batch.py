@@ -52,10 +52,9 @@ class BatchClient:
     """Carries questions to one endpoint's Batch API (`harness.llm.ask.Asker`): nothing is asked twice, every fault is a reply.
 
     With `replay` nothing is sent: what is not stored is `not_asked`. `max_cost` limits what this client may spend, in
-    dollars; `completion_tokens` is what its estimate assumes a reply to take (None: all that a request allows).
-    `poll_s` are the seconds before the second look at a batch, `sleep` waits for seconds, `rng` draws the jitter of
-    retries, which no result depends on. `oddities` counts lines of result files that were passed over: `unknown` (no
-    such question in the batch), `repeated`, and `unreadable`.
+    dollars, taking every reply to be as long as allowed. `poll_s` are the seconds before the second look at a batch,
+    `sleep` waits for seconds, `rng` draws the jitter of retries, which no result depends on. `oddities` counts lines of
+    result files that were passed over: `unknown` (no such question in the batch), `repeated`, and `unreadable`.
     """
 
     def __init__(
@@ -65,7 +64,6 @@ class BatchClient:
         *,
         replay: bool = False,
         max_cost: float | None = None,
-        completion_tokens: int | None = None,
         poll_s: float = 30.0,
         sleep: Callable[[float], None] = time.sleep,
         rng: np.random.Generator | None = None,
@@ -77,7 +75,6 @@ class BatchClient:
         self.sleep = sleep
         self.purse = Purse(endpoint, max_cost, batch=True)
         self._replay = replay
-        self._completion_tokens = completion_tokens
         self.rng = np.random.default_rng(os.getpid()) if rng is None else rng
 
     @property
@@ -113,9 +110,7 @@ class BatchClient:
     def allow(self, asks: Sequence[Ask]) -> None:
         """Raises HarnessError where sending these questions would pass the limit in dollars."""
         if self.purse.limit is not None:
-            self.purse.allow(
-                estimate_cost(self.endpoint, asks, self.cache, batch=True, completion_tokens=self._completion_tokens)
-            )
+            self.purse.allow(estimate_cost(self.endpoint, asks, self.cache, batch=True))
 
 
 class _Rounds:
@@ -228,7 +223,7 @@ class _Rounds:
         mode = mode_of(line.custom_id)
         reply = replace(_reply(line, self._api.hide), mode=mode)
         name = self._questions.get(of)
-        if name is None:  # of a larger call that died: it was paid for too
+        if name is None:  # of a larger call that died: it was paid for too, and may yet go down the ladder
             if reply.failure != "rejected":
                 self._cache.put(of, reply)
             return
@@ -263,7 +258,7 @@ def _reply(line: Line, hide: Callable[[str], str]) -> Reply:
     said = f"HTTP {line.status}: {hide(line.said)[:SHOWN]}"
     if line.status is None:
         return Reply("", None, "expired" if line.code == EXPIRED else "unreachable", hide(line.said)[:SHOWN])
-    final = 400 <= line.status < 500 and line.status not in {*PASSING_STATUS, *HOPELESS} and line.code not in HOPELESS
+    final = 400 <= line.status < 500 and line.status not in {*PASSING_STATUS, *HOPELESS}
     return Reply("", None, "rejected" if final else "unreachable", said)
 
 

@@ -11,8 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 Where = str
-"""`output`, `expired`, `nowhere`, or an error by `ERRORS`: `refused` and `no model` of the request, `busy` of the server."""
-ERRORS = {"refused": 400, "no model": 404, "busy": 429}
+"""`output`, `expired`, `nowhere`, or an error by `ERRORS`: `refused` and `no model` of the request, `busy` of the server,
+`nonsense` a success that is no completion."""
+ERRORS = {"refused": 400, "no model": 404, "busy": 429, "nonsense": 200}
 
 
 @dataclass
@@ -81,7 +82,8 @@ class BatchServer:
             said = f"{where} by the server {self.script.echo_key and self.keys}"
             errors += [_error(request, where, said)] if where not in ("output", "nowhere") else []
         if end == "failed":
-            batch["errors"] = {"object": "list", "data": [{"code": "invalid_file", "message": "no such model"}]}
+            said = f"no such model {self.script.echo_key and self.keys}"
+            batch["errors"] = {"object": "list", "data": [{"code": "invalid_file", "message": said}]}
         batch["output"] = _jsonl(output[::-1] * (2 if self.script.twice else 1)) + self.script.tail
         batch["error"] = _jsonl(errors)
         return batch

@@ -120,6 +120,12 @@ def test_what_half_a_batch_brought_is_kept_and_only_the_rest_is_sent_again(cache
         assert Counter(server.paid) == Counter(f"question {i}" for i in range(10))
 
 
+def test_a_body_that_is_no_completion_is_asked_for_again(cache):
+    with serving(Script(where=lambda batch, row: "nonsense" if (batch, row) == (0, 1) else "output")) as server:
+        assert all_answered(client(server, cache).ask(questions(3)), questions(3))
+        assert [len(server.rows(batch)) for batch in server.batches] == [3, 1]
+
+
 def test_a_batch_that_failed_whole_is_made_again(cache):
     with serving(Script(ends=["failed"])) as server:
         assert all_answered(client(server, cache).ask(questions(3)), questions(3))
@@ -177,6 +183,33 @@ def test_down_the_ladder_where_the_server_knows_no_schema(cache):
         assert cache.mode(endpoint(server)) == "json_object"
         assert client(server, cache).ask(asks)["id 0"].mode == "json_object"
         assert len(server.batches) == 2
+
+
+def test_one_question_that_is_called_wrong_among_others_that_are_not_stays_where_it_is(cache):
+    with serving(Script(where=lambda batch, row: "refused" if row == 0 else "output")) as server:
+        replies = client(server, cache).ask(questions(3, SCHEMA))
+        assert [reply.failure for reply in replies.values()] == ["rejected", None, None]
+        assert len(server.batches) == 1
+
+
+def test_a_dead_run_s_questions_go_down_the_ladder_when_they_are_asked_again(cache):
+    asks = questions(4, SCHEMA)
+    with serving(Script(poll_errors=[503], where=lambda batch, row: "output" if batch else "refused")) as server:
+        with pytest.raises(HarnessError):
+            client(server, cache, max_retries=0).ask(asks)
+        assert all_answered(client(server, cache).ask(asks[:2]), asks[:2])
+        assert all_answered(client(server, cache).ask(asks), asks)
+        assert [len(server.rows(batch)) for batch in server.batches] == [4, 2, 2]
+
+
+def test_a_mode_learned_meanwhile_does_not_hide_a_batch_that_is_out(cache):
+    asks = questions(3, SCHEMA)
+    with serving(Script(poll_errors=[503])) as server:
+        with pytest.raises(HarnessError):
+            client(server, cache, max_retries=0).ask(asks)
+        cache.remember_mode(endpoint(server), "text")
+        assert all_answered(client(server, cache).ask(asks), asks)
+        assert len(server.batches) == 1
 
 
 def test_the_mode_that_is_asked_for_is_kept(cache):
@@ -271,6 +304,9 @@ def test_death_between_file_and_batch_is_found_out(cache, monkeypatch, dies_at, 
             with pytest.raises(KeyboardInterrupt):
                 client(server, cache).ask(questions(3))
         assert len(server.batches) == batches
+        server.script.poll_errors = [503]
+        with pytest.raises(HarnessError):
+            client(server, cache, max_retries=0).ask(questions(3))
         assert all_answered(client(server, cache).ask(questions(3)), questions(3))
         assert len(server.batches) == 1
         assert not cache.open_batches(endpoint(server))
@@ -342,6 +378,13 @@ def test_the_key_is_in_no_error_log_or_cache(cache, status, caplog):
     cache.close()
     for file in cache.path.parent.iterdir():
         assert KEY.encode() not in file.read_bytes()
+
+
+def test_the_key_in_a_batch_s_fault_is_not_told(cache):
+    with serving(Script(ends=["failed"] * ROUNDS, echo_key=True)) as server:
+        reply = client(server, cache).ask(questions(1))["id 0"]
+        assert "[key]" in reply.detail
+        assert KEY not in reply.detail
 
 
 def test_the_key_in_a_request_s_error_is_not_stored(cache):
