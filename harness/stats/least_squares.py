@@ -29,7 +29,7 @@ def unfit(design: Floats, groups: int) -> str | None:
     if n <= k:
         return f"{n} rows for {k} coefficients: a regression needs more rows"
     norms = np.linalg.norm(design, axis=0)
-    if (norms == 0).any() or np.linalg.matrix_rank(design / norms) < k:
+    if (norms == 0).any() or np.linalg.matrix_rank(np.linalg.qr(design / norms, mode="r")) < k:
         return "rank deficiency: a feature is constant or a combination of others"
     return None
 
