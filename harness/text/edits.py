@@ -268,9 +268,9 @@ def _refusing(reply: str) -> str:
 
 
 def _complying(prompt: str, reply: str) -> str:
-    """The reply without the sentences at its beginning, until the opening refuses no more or one is left."""
+    """The reply without the sentences at its beginning, until the opening refuses no more."""
     left = _sentences(reply)
-    while len(left) > 1 and refusal(prompt, "".join(left)):
+    while left and refusal(prompt, "".join(left)):
         left = left[1:]
     return "".join(left)
 
