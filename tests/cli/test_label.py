@@ -183,6 +183,7 @@ def test_faults_on_the_way_change_nothing_in_the_file(cli):
     with serving(answer(by_reply)) as server:
         endpoint(server)
         assert label(cli, "--cache", "another.sqlite")[0] == 0
+        assert server.bodies
     assert Path("l.jsonl").read_bytes() == faulty
 
 
@@ -242,6 +243,29 @@ def test_a_second_labeler_and_people_are_compared_and_weak_fields_flagged(cli):
     assert headers == {f"Bearer {KEY}"}
     assert KEY not in out + err + Path("l.jsonl").read_text()
     assert KEY.encode() not in Path("replies.sqlite").read_bytes()
+
+
+def test_people_may_have_labelled_more_than_is_labelled_now(cli):
+    gold = [{"id": f"r{i}#{side}", "helpful": "no"} for i in range(N) for side in ("chosen", "rejected")]
+    Path("gold.jsonl").write_text("".join(json.dumps(row) + "\n" for row in gold))
+    with serving(answer(SAID)) as server:
+        endpoint(server)
+        code, out, err = label(cli, "--max-pairs", 4, "--gold", "gold.jsonl", "--retest", 0)
+    assert code == 0, err
+    assert sum(labeled_by == "gold" for labeled_by, _ in read_labels(Path("l.jsonl")).rows) == 2 * N
+    assert "helpful, first against gold: kappa null (one category" in out
+    assert " on 8 texts" in out
+
+
+def test_a_servers_words_are_shown_in_one_line_and_cut(cli):
+    with serving(refusal("I\ncannot " + "really " * 200)) as server:
+        endpoint(server)
+        code, out, _ = label(cli, "--retest", 0)
+    assert code == 1
+    (line,) = [x for x in out.splitlines() if "refused: " in x]
+    assert "I cannot really" in line
+    assert line.endswith("…")
+    assert len(line) < 300
 
 
 def test_wrong_requests_are_refused_with_code_2_before_anything_is_sent(cli):

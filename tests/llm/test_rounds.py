@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from harness.errors import HarnessError, InputError
-from harness.llm.labeler import FIRST, SECOND
+from harness.llm.batch import BatchClient
+from harness.llm.client import Client
+from harness.llm.labeler import FIRST, SECOND, questions
 from harness.llm.rounds import Carrier, Round, carry_out, foresee, rounds
 from harness.llm.schema import LABELS
 from harness.testing import planted
@@ -105,3 +107,21 @@ def test_a_labeler_is_not_its_own_second_opinion(tmp_path):
     assert [r.shares for r in two] == [{"first": 1.0, "retest": 0.2}, {"second": 0.1}]
     assert [r.endpoint.model for r in rounds(first, write("d.yaml", base_url="http://localhost:2/v1"))] == ["m", "m"]
     assert [r.shares for r in rounds(first)] == [{"first": 1.0, "retest": 0.05}]
+
+
+def test_a_batch_is_carried_as_one_and_foreseen_at_its_price(cache):
+    with serving(answer(SAID)) as server:
+        todo = [Round(endpoint_of(server, **PAID, batch_factor=0.25), FIRST)]
+    alone, batch = Carrier(cache), Carrier(cache, batch=True)
+    assert isinstance(alone.client(todo[0].endpoint, 0.0), Client)
+    assert isinstance(batch.client(todo[0].endpoint, 0.0), BatchClient)
+    for one, other in zip(foresee(ITEMS, todo, 0, alone), foresee(ITEMS, todo, 0, batch), strict=True):
+        assert other.cost.dollars == pytest.approx(one.cost.dollars / 4)
+        assert other.most == pytest.approx(one.most / 4)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_seed_decides_which_pairs_are_labelled_again(cache, seed):
+    with serving(answer(SAID)) as server:
+        done = carry_out(ITEMS, [Round(endpoint_of(server), {"retest": 0.3})], seed, Carrier(cache))
+    assert {f"retest/{row.text}" for row in done.rows} == {ask.id for ask in questions(ITEMS, "retest", 0.3, seed)}
