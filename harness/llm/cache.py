@@ -7,6 +7,7 @@ import json
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,12 +23,15 @@ from harness.llm.endpoint import Endpoint
 from harness.llm.ladder import rungs
 from harness.preference import canonical_json
 
+PREPARE = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, text TEXT, failure TEXT, detail TEXT, prompt_tokens INTEGER,
                                     completion_tokens INTEGER, seconds REAL, fingerprint TEXT, mode TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS modes (endpoint TEXT PRIMARY KEY, mode TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS batches (batch TEXT PRIMARY KEY, endpoint TEXT, keys TEXT) WITHOUT ROWID;
 """
+PATIENCE_S = 60.0
+"""How long a process waits for another one's write."""
 CHUNK = 900  # below SQLite's historic limit of 999 parameters a statement
 PASSING: tuple[Failure, ...] = ("unreachable", "expired", "not_asked")
 """Failures that the next run may not meet again: they are not stored."""
@@ -82,6 +86,19 @@ def _in_mode(asked: str, mode: Mode) -> str:
     return hashlib.sha256(f"{asked}|{mode}".encode()).hexdigest()
 
 
+def _prepare(db: sqlite3.Connection) -> None:
+    # SQLite does not wait its time-out when two processes turn a new file to WAL at once: one of them is told `busy`.
+    patience = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            db.executescript(PREPARE + SCHEMA)
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > patience:
+                raise
+            time.sleep(0.02)
+
+
 class ReplyCache:
     """Final replies, the mode each endpoint takes, and the batches that are out. Safe for several processes and SIGKILL."""
 
@@ -91,10 +108,8 @@ class ReplyCache:
         self._lock = threading.Lock()
         with self._readable():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(self.path, timeout=60.0, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.executescript(SCHEMA)
+            self._db = sqlite3.connect(self.path, timeout=PATIENCE_S, isolation_level=None, check_same_thread=False)
+            _prepare(self._db)
 
     @contextmanager
     def _readable(self) -> Iterator[None]:

@@ -131,7 +131,7 @@ class _Crew:
         self._failed: BaseException | None = None
 
     def check(self) -> None:
-        """Raises what ended the work, if it has ended: nothing more is sent."""
+        """Raises what ended the work, if it has ended. Called before anything is sent."""
         if self._failed is not None:
             raise self._failed
 
@@ -155,7 +155,6 @@ class _Crew:
     async def _one(self, answer: Answer, questions: Iterator[list[Ask]]) -> None:
         try:
             for equal in questions:
-                self.check()
                 await answer(equal)
         except BaseException as error:
             self._failed = self._failed or error
@@ -210,10 +209,9 @@ class _Round:
         mode: Mode | None = self._ladder.start(ask)
         while mode is not None:
             reply = await self._sender.send(ask, mode)
-            if reply.failure == "unreachable":
-                return reply
-            if reply.failure != "rejected":
+            if reply.text is not None:
                 self._ladder.landed(ask, mode)
+            if reply.failure != "rejected":
                 return reply
             mode = self._ladder.below(ask, mode, reply.detail or "")
         return reply

@@ -102,8 +102,8 @@ def check_cost(endpoint: Endpoint, max_cost: float | None) -> None:
         )
 
 
-UNPAID: tuple[Failure, ...] = ("unreachable", "rejected")
-"""Replies for which no completion was made."""
+UNPAID: tuple[Failure, ...] = ("unreachable", "rejected", "filtered")
+"""Replies for which no completion was made, where no tokens are counted."""
 
 
 class Purse:
@@ -133,10 +133,8 @@ class Purse:
 
     def pay(self, ask: Ask, reply: Reply) -> None:
         """Count what a reply cost: tokens as the server counted them, or a guess where it did not."""
-        if reply.failure in UNPAID:
-            return
         usage = reply.usage
-        if usage == Usage():
+        if usage == Usage() and reply.failure not in UNPAID:
             count, _ = tokenizer(self._endpoint.model)
             usage = Usage(prompt_tokens(self._endpoint, ask), count(reply.text or ""))
             self._guessed = True

@@ -47,8 +47,8 @@ class Bucket:
 class Backoff:
     """Full jitter (Brooker, "Exponential Backoff And Jitter", 2015): uniform below a bound that doubles with every try.
 
-    All in seconds. A server's own `Retry-After` is kept to instead, up to `longest_asked`, plus up to `first` so that
-    those who were sent away together do not come back together.
+    All in seconds. What a server asks for with `Retry-After` comes on top, up to `longest_asked`: those who were sent away
+    together must not come back together, and one that asks for nothing must not be hammered.
     """
 
     first: float = 1.0
@@ -57,9 +57,8 @@ class Backoff:
 
     def wait(self, attempt: int, rng: np.random.Generator, retry_after: float | None = None) -> float:
         """Seconds to wait after the failed try number `attempt`, counted from 0."""
-        if retry_after is not None:
-            return min(retry_after, self.longest_asked) + rng.uniform(0.0, self.first)
-        return rng.uniform(0.0, min(self.longest, self.first * 2.0 ** min(attempt, 64)))
+        jitter = rng.uniform(0.0, min(self.longest, self.first * 2.0 ** min(attempt, 64)))
+        return jitter + min(retry_after or 0.0, self.longest_asked)
 
 
 def retry_after(value: str | None, now: datetime) -> float | None:

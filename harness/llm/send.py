@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from harness.errors import HarnessError, InputError
-from harness.llm.ask import Ask, Mode, Reply
+from harness.llm.ask import Ask, Failure, Mode, Reply
 from harness.llm.cache import place
 from harness.llm.cost import prompt_tokens
 from harness.llm.endpoint import Endpoint
@@ -195,4 +195,6 @@ class Sender:
         if status >= 500 or status in PASSING_STATUS:
             asked = retry_after(error.response.headers.get("retry-after"), datetime.now(UTC))
             return Setback(f"HTTP {status}", asked)
-        return Reply("", None, "rejected", complaint(error, str(self._http.api_key)))
+        # Azure answers with an error where its filter stops the question, and not the reply.
+        failure: Failure = "filtered" if error.code == "content_filter" else "rejected"
+        return Reply("", None, failure, complaint(error, str(self._http.api_key)))

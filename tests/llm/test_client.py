@@ -109,6 +109,7 @@ FINAL = {
     "empty content": (answer(""), "empty", "content"),
     "length": (answer("half", finish="length"), "cut", "limit"),
     "content filter": (answer("half", finish="content_filter"), "filtered", "filter"),
+    "a filtered question": (status(400, "no such talk", code="content_filter"), "filtered", "no such talk"),
     "400": (status(400, "the prompt is too long"), "rejected", "too long"),
     "413": (status(413, "too large"), "rejected", "too large"),
     "422": (status(422, "no such field"), "rejected", "no such field"),
@@ -286,6 +287,13 @@ def test_a_question_at_fault_says_nothing_about_the_form(cache):
         assert server.asked == {"q0": 3, "q1": 1, "q2": 1}
         assert cache.mode(endpoint_of(server)) == "json_schema"
         assert client(server, cache).ask([question(0, schema=SCHEMA)])["id0"].cached
+
+
+@pytest.mark.parametrize("act", [status(500), play.refusal(), status(400)], ids=["unreachable", "refused", "rejected"])
+def test_only_a_text_settles_the_form(act, cache):
+    with serving(act) as server:
+        client(server, cache, max_retries=0).ask([question(i, schema=SCHEMA) for i in range(3)])
+        assert cache.mode(endpoint_of(server)) is None
 
 
 def test_a_fixed_form_that_the_server_does_not_take_is_an_error(cache):

@@ -90,13 +90,15 @@ def test_a_purse_sums_what_the_server_counts():
         Reply("a", None, "cut", usage=Usage(10, 100)),
         Reply("a", None, "unreachable"),
         Reply("a", None, "rejected"),
+        Reply("a", None, "filtered"),
+        Reply("a", None, "filtered", usage=Usage(10, 0)),
     ]:
         purse.sent()
         purse.pay(ask("a"), reply)
     purse.found(3)
-    assert purse.spent == Cost(4, 20, 105, pytest.approx((20 * 2 + 105 * 8) / 1e6), False, 3)
+    assert purse.spent == Cost(6, 30, 105, pytest.approx((30 * 2 + 105 * 8) / 1e6), False, 3)
     purse.pay(ask("a", "x" * 40), Reply("a", "y" * 20))
-    assert purse.spent == Cost(4, 34, 110, pytest.approx((34 * 2 + 110 * 8) / 1e6), True, 3)
+    assert purse.spent == Cost(6, 44, 110, pytest.approx((44 * 2 + 110 * 8) / 1e6), True, 3)
 
 
 def test_a_batch_is_paid_at_its_own_price():
