@@ -14,6 +14,8 @@ from harness.stats.least_squares import named, row_weights, unfit
 from harness.stats.regression import vif
 
 MIN_EFFECTIVE = 20
+FEWER = MIN_EFFECTIVE - 1e-6
+"""Twenty pairs that differ by one are twenty, whatever rounding makes of them."""
 MAX_VIF = 10
 METHOD = "first differences, CR1, t"
 
@@ -91,37 +93,48 @@ def estimability(
 ) -> dict[str, Diagnosis]:
     """By name, which columns of X (n, k) can have a coefficient of their own (corrections to the methods, 12).
 
-    The forced features come first, then the others in the order of their names: a feature joins if with it every
-    coefficient keeps G_eff >= 20 and every one that is not forced a variance inflation <= 10. So of features that
-    determine each other the ones listed later are refused, and no finite inflation refuses a forced one. A regression
-    with an intercept gives it as a forced column of ones. It is the design alone that decides, never an outcome.
-    Raises ValueError on NaN and on shapes that disagree.
+    All that differ in 20 effective clusters begin in the fit. As long as one that is not forced has a variance inflation
+    above 10 beside the others, one of the most inflated leaves: one whose leaving mends the rest, and of several such
+    the one listed last. Then, one by one, what has fewer than 20 effective clusters beside the others. So of two that determine each other
+    the one listed later is refused, and no inflation refuses a forced one. A regression with an intercept gives it as a
+    forced column of ones. It is the design alone that decides, never an outcome. Raises ValueError on NaN and on shapes
+    that disagree.
     """
     design = named(X, len(np.asarray(clusters)), names)
     codes, _ = code(clusters, len(design))
     norms = np.linalg.norm(design, axis=0)
     columns = design / np.where(norms > 0, norms, 1.0)
-    caps = np.array([np.finfo(float).max if name in forced else MAX_VIF for name in names])
-    kept: list[int] = []
-    reasons: dict[int, str | None] = {}
-    for j in sorted(range(len(names)), key=lambda j: names[j] not in forced):
-        reasons[j] = _refusal(columns[:, [*kept, j]], codes, caps[[*kept, j]])
-        kept += [] if reasons[j] else [j]
-    return {name: _diagnosis(columns, codes, kept, j, reasons[j]) for j, name in enumerate(names)}
+    free = np.array([name not in forced for name in names], dtype=bool)
+    alone = [float(_effective(columns[:, [j]], codes)[0]) for j in range(len(names))]
+    reasons = {
+        j: f"differs in {g:.0f} effective clusters, {MIN_EFFECTIVE} are needed"
+        for j, g in enumerate(alone)
+        if g < MIN_EFFECTIVE
+    }
+    kept = [j for j in range(len(names)) if j not in reasons]
+    while leaving := _leaving(columns[:, kept], codes, free[kept]):
+        at, reason = leaving
+        reasons[kept.pop(at)] = reason
+    return {name: _diagnosis(columns, codes, kept, j, reasons.get(j)) for j, name in enumerate(names)}
 
 
-def _refusal(columns: Floats, codes: Codes, caps: Floats) -> str | None:
-    """Why the last of these columns may not join the others, or None."""
-    alone = float(_effective(columns[:, -1:], codes)[0])
-    if alone < MIN_EFFECTIVE:
-        return f"differs in {alone:.0f} effective clusters, {MIN_EFFECTIVE} are needed"
-    inflation = _inflation(columns)
-    if (inflation > caps).any():
-        worst = inflation[inflation > caps].max()
-        return f"features listed before determine it (variance inflation {worst:.3g}, at most {MAX_VIF})"
-    fewest = _effective(columns, codes).min()
-    if fewest < MIN_EFFECTIVE:
-        return f"beside the features listed before {fewest:.0f} effective clusters remain, {MIN_EFFECTIVE} are needed"
+def _leaving(columns: Floats, codes: Codes, free: np.ndarray) -> tuple[int, str] | None:
+    """Which of the columns has to leave the fit, and why; None where all may stay."""
+    if not free.any():
+        return None
+    inflation = np.where(free, _inflation(columns), 0.0)
+    if (worst := inflation.max()) > MAX_VIF:
+        worst_without = {
+            int(j): (np.delete(free, j) * _inflation(np.delete(columns, j, axis=1))).max(initial=0.0)
+            for j in np.flatnonzero(inflation >= max(worst / 2, MAX_VIF))
+        }
+        mended = max(1.5 * min(worst_without.values()), MAX_VIF)
+        at = max(j for j, left in worst_without.items() if left <= mended)
+        return at, f"other features determine it (variance inflation {inflation[at]:.3g}, at most {MAX_VIF})"
+    beside = np.where(free, _effective(columns, codes), np.inf)
+    if beside.min() < MIN_EFFECTIVE:
+        at = int(np.flatnonzero(beside < MIN_EFFECTIVE)[-1])
+        return at, f"beside the other features {beside[at]:.0f} effective clusters remain, {MIN_EFFECTIVE} are needed"
     return None
 
 

@@ -1,0 +1,88 @@
+"""The design: pairs as differences of scaled features, and which of them can carry a coefficient at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from harness.sides import side_means
+from harness.stats.differences import Diagnosis, estimability
+from harness.task import ScoreTable
+
+from .regressors import LENGTH, Regressor, Scale
+
+CARRIED = ["cluster_id", "dataset", "subset"]
+
+
+@dataclass(frozen=True)
+class Design:
+    """Items whose features are all known, by id in order: `chosen` and `rejected` are scaled means over an item's replies.
+
+    Nothing here depends on a model, so that all models of a board are measured by the same ruler. `incomplete`
+    counts the items left out because a feature or label of one of their replies is missing.
+    """
+
+    scale: Scale
+    items: pd.DataFrame
+    chosen: pd.DataFrame
+    rejected: pd.DataFrame
+    diagnoses: Mapping[str, Diagnosis]
+    incomplete: int
+
+    @classmethod
+    def of(cls, texts: ScoreTable, regressors: Sequence[Regressor]) -> Design:
+        """The design of replies: `texts` has one row a unit with the regressors' columns."""
+        scale = Scale.of(texts, regressors)
+        scaled = texts[["item_id", "side"]].join(scale.apply(texts))
+        chosen, rejected = side_means(scaled, [r.name for r in regressors])
+        complete = (chosen - rejected).notna().all(axis=1)
+        ids = complete.index[complete].sort_values()
+        items = texts.drop_duplicates("item_id").set_index("item_id").loc[ids, CARRIED]
+        return cls(scale, items, chosen.loc[ids], rejected.loc[ids], {}, int((~complete).sum())).diagnosed()
+
+    @property
+    def regressors(self) -> tuple[Regressor, ...]:
+        """Every regressor, those that cannot be estimated included."""
+        return self.scale.regressors
+
+    @property
+    def kept(self) -> tuple[Regressor, ...]:
+        """Those that are in the fits, in order."""
+        return tuple(r for r in self.regressors if self.diagnoses[r.name].reason is None)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of `kept`."""
+        return tuple(r.name for r in self.kept)
+
+    @property
+    def clusters(self) -> np.ndarray:
+        """Prompt of every item."""
+        return self.items["cluster_id"].to_numpy()
+
+    def differences(self, names: Sequence[str]) -> np.ndarray:
+        """Chosen minus rejected, (items, features)."""
+        return (self.chosen - self.rejected)[list(names)].to_numpy(dtype=float)
+
+    def texts(self, names: Sequence[str]) -> np.ndarray:
+        """All chosen sides, then all rejected ones, (2 items, features)."""
+        return np.concatenate([side[list(names)].to_numpy(dtype=float) for side in (self.chosen, self.rejected)])
+
+    def where(self, ids: pd.Index) -> Design:
+        """The items among `ids`, measured by the same ruler and with the same features."""
+        at = self.items.index.intersection(ids).sort_values()
+        return replace(self, items=self.items.loc[at], chosen=self.chosen.loc[at], rejected=self.rejected.loc[at])
+
+    def subsets(self) -> dict[tuple[str, str], Design]:
+        """The design by (dataset, subset), each with its own answer to which features can be estimated."""
+        groups = self.items.groupby(["dataset", "subset"], sort=True).groups
+        return {(str(d), str(s)): self.where(ids).diagnosed() for (d, s), ids in groups.items()}
+
+    def diagnosed(self) -> Design:
+        """The design with its own answer to which features can be estimated (corrections 12)."""
+        names = [r.name for r in self.regressors]
+        found = estimability(self.differences(names), self.clusters, names, forced=(LENGTH,))
+        return replace(self, diagnoses=found)
