@@ -72,14 +72,14 @@ def shapley_r2(
     draw less twice the mean, since it carries the noise of the sample and its own. In simulations at 500 and 2,000
     pairs they cover 92 to 100 % of true shares, of selectivities at least 92 %; a jackknife over 50 groups of clusters
     with t 84 to 100 % and, of selectivities near 0 or 1, down to 64 %. None at `draws` 0 and below 30 clusters.
-    Null where every pair ties, and for players in whose columns no pair differs. Raises ValueError on NaN, on shapes
+    Null where every pair ties, in a single cluster, and for players in whose columns no pair differs. Raises ValueError on NaN, on shapes
     that disagree, and above 8 players.
     """
     y, design, game = _game(d, X, groups)
     codes, count = code(clusters, y.size)
     m = len(game.players)
-    if not y.any():
-        null = Estimate.null(TIES, y.size, count)
+    if not y.any() or count < 2:
+        null = Estimate.null("1 cluster: flipped signs need two" if y.any() else TIES, y.size, count)
         return Shares(null, dict.fromkeys(game.players, null), np.zeros(m), np.empty((0, m)), np.empty((0, m)))
     moments = _Moments.of(y, design, codes, count)
     chance = moments.null(game)

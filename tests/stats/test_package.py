@@ -7,12 +7,15 @@ import sys
 def test_importing_statistics_imports_neither_torch_nor_transformers() -> None:
     modules = [
         "accuracy",
+        "agreement",
         "bootstrap",
         "calibration",
+        "choice",
         "controls",
         "differences",
         "estimate",
         "fit",
+        "gold",
         "least_squares",
         "linear",
         "multiplicity",
@@ -23,6 +26,7 @@ def test_importing_statistics_imports_neither_torch_nor_transformers() -> None:
         "regression",
         "rms",
         "seeds",
+        "shares",
     ]
     lines = [
         *(f"import harness.stats.{m}" for m in modules),

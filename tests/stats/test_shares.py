@@ -137,6 +137,16 @@ def test_selectivity_is_the_part_of_the_target() -> None:
     assert (without.value, without.low) == (pytest.approx(one.value), None)
 
 
+def test_a_share_below_its_null_counts_as_none() -> None:
+    found = shapley_r2(*rows(2, 300, BETA * [1, 0, 0, 0, 0])[:2], GROUPS, rows(2, 300)[2], generator(), draws=100)
+    spoiler = list(found.players).index("spoiler")
+    assert found.excess[spoiler] < 0
+    assert found.players["spoiler"].value == 0
+    ratio = found.selectivity("target", "spoiler")
+    assert (ratio.value, ratio.high) == (1, 1)
+    assert ratio.low > 0.5
+
+
 def test_models_that_pay_for_nothing_are_rarely_selective() -> None:
     alarms = 0
     for seed in range(300):
@@ -174,6 +184,8 @@ def test_what_cannot_be_shared_is_null() -> None:
     few = shapley_r2(d, X, GROUPS, np.arange(len(d)) % 29, generator(), draws=40)
     assert few.r2.value is not None
     assert "29 clusters" in str(few.r2.reason)
+    alone = shapley_r2(d, X, GROUPS, np.zeros(len(d)), generator()).players["target"]
+    assert (alone.value, alone.reason) == (None, "1 cluster: flipped signs need two")
     assert shapley_r2([], np.empty((0, 5)), GROUPS, [], generator()).r2.value is None
     assert held_out_r2(0 * d, X, clusters, generator()).value is None
     assert "folds need" in str(held_out_r2(d[:4], X[:4], range(4), generator()).reason)
