@@ -96,7 +96,7 @@ def estimability(
     All that differ in 20 effective clusters begin in the fit. As long as one that is not forced has a variance inflation
     above 10 beside the others, one of the most inflated leaves: one whose leaving mends the rest, and of several such
     the one listed last. Then, one by one, what has fewer than 20 effective clusters beside the others. So of two that determine each other
-    the one listed later is refused, and no inflation refuses a forced one. A regression with an intercept gives it as a
+    the one listed later is refused, and no finite inflation refuses a forced one. A regression with an intercept gives it as a
     forced column of ones. It is the design alone that decides, never an outcome. Raises ValueError on NaN and on shapes
     that disagree.
     """
@@ -120,22 +120,27 @@ def estimability(
 
 def _leaving(columns: Floats, codes: Codes, free: np.ndarray) -> tuple[int, str] | None:
     """Which of the columns has to leave the fit, and why; None where all may stay."""
-    if not free.any():
-        return None
-    inflation = np.where(free, _inflation(columns), 0.0)
-    if (worst := inflation.max()) > MAX_VIF:
+    inflation = _counted(columns, free)
+    if (worst := inflation.max(initial=0.0)) > MAX_VIF:
+        inflated = inflation >= max(worst / 2, MAX_VIF)
+        candidates = np.flatnonzero(inflated & free) if (inflated & free).any() else np.flatnonzero(inflated)
         worst_without = {
-            int(j): (np.delete(free, j) * _inflation(np.delete(columns, j, axis=1))).max(initial=0.0)
-            for j in np.flatnonzero(inflation >= max(worst / 2, MAX_VIF))
+            int(j): _counted(np.delete(columns, j, axis=1), np.delete(free, j)).max(initial=0.0) for j in candidates
         }
         mended = max(1.5 * min(worst_without.values()), MAX_VIF)
         at = max(j for j, left in worst_without.items() if left <= mended)
         return at, f"other features determine it (variance inflation {inflation[at]:.3g}, at most {MAX_VIF})"
     beside = np.where(free, _effective(columns, codes), np.inf)
-    if beside.min() < MIN_EFFECTIVE:
+    if beside.min(initial=np.inf) < MIN_EFFECTIVE:
         at = int(np.flatnonzero(beside < MIN_EFFECTIVE)[-1])
         return at, f"beside the other features {beside[at]:.0f} effective clusters remain, {MIN_EFFECTIVE} are needed"
     return None
+
+
+def _counted(columns: Floats, free: np.ndarray) -> Floats:
+    """Variance inflations; a finite one does not count where the column is forced."""
+    inflation = _inflation(columns)
+    return np.where(free | np.isinf(inflation), inflation, 0.0)
 
 
 def _diagnosis(columns: Floats, codes: Codes, kept: Sequence[int], j: int, reason: str | None) -> Diagnosis:
