@@ -46,7 +46,8 @@ def gap(d: ArrayLike, X: ArrayLike, clusters: ArrayLike, names: Sequence[str]) -
     the methods, 5). `d` (n,) are the model's margins and `X` (n, k) the features, both chosen minus rejected. The
     fit's names are "margin" and then the features; "margin" is b, log-odds of people's choice per s_w =
     sqrt(mean(d^2)/2) of the margin, so multiplying d by a positive number changes nothing. All features shrunk
-    together is a noisy model. Reasons and errors as `choice`; also ValueError on a feature called "margin".
+    together is a noisy model: one with people's own mean utility has 4 to 6 % false alarms a feature while its noise
+    is a tenth of the SD of what else people value, and up to 10 % at 2,000 pairs with three tenths. Reasons and errors as `choice`; also ValueError on a feature called "margin".
     """
     margins = numbers(d, "d")
     features = named(X, margins.size, names)
