@@ -95,10 +95,10 @@ def estimability(
 
     All that differ in 20 effective clusters begin in the fit. As long as one that is not forced has a variance inflation
     above 10 beside the others, one of the most inflated leaves: one whose leaving mends the rest, and of several such
-    the one listed last. Then, one by one, what has fewer than 20 effective clusters beside the others. So of two that determine each other
-    the one listed later is refused, and no finite inflation refuses a forced one. A regression with an intercept gives it as a
-    forced column of ones. It is the design alone that decides, never an outcome. Raises ValueError on NaN and on shapes
-    that disagree.
+    the one listed last. Then, one by one, what has fewer than 20 effective clusters beside the others. So of two that
+    determine each other the one listed later is refused, and no finite inflation refuses a forced one. A regression with
+    an intercept gives it as a forced column of ones. It is the design alone that decides, never an outcome. Raises
+    ValueError on NaN and on shapes that disagree.
     """
     design = named(X, len(np.asarray(clusters)), names)
     codes, _ = code(clusters, len(design))
@@ -107,9 +107,9 @@ def estimability(
     free = np.array([name not in forced for name in names], dtype=bool)
     alone = [float(_effective(columns[:, [j]], codes)[0]) for j in range(len(names))]
     reasons = {
-        j: f"differs in {g:.0f} effective clusters, {MIN_EFFECTIVE} are needed"
+        j: f"differs in {g:.3g} effective clusters, {MIN_EFFECTIVE} are needed"
         for j, g in enumerate(alone)
-        if g < MIN_EFFECTIVE
+        if g < FEWER
     }
     kept = [j for j in range(len(names)) if j not in reasons]
     while leaving := _leaving(columns[:, kept], codes, free[kept]):
@@ -131,9 +131,9 @@ def _leaving(columns: Floats, codes: Codes, free: np.ndarray) -> tuple[int, str]
         at = max(j for j, left in worst_without.items() if left <= mended)
         return at, f"other features determine it (variance inflation {inflation[at]:.3g}, at most {MAX_VIF})"
     beside = np.where(free, _effective(columns, codes), np.inf)
-    if beside.min(initial=np.inf) < MIN_EFFECTIVE:
-        at = int(np.flatnonzero(beside < MIN_EFFECTIVE)[-1])
-        return at, f"beside the other features {beside[at]:.0f} effective clusters remain, {MIN_EFFECTIVE} are needed"
+    if beside.min(initial=np.inf) < FEWER:
+        at = int(np.flatnonzero(beside < FEWER)[-1])
+        return at, f"beside the other features {beside[at]:.3g} effective clusters remain, {MIN_EFFECTIVE} are needed"
     return None
 
 

@@ -322,7 +322,7 @@ def test_clusters_count_not_rows() -> None:
     assert estimability(x, np.arange(190) // 9, ["a"], forced=())["a"].reason is None
 
 
-@pytest.mark.parametrize("size", [0.1, 1 / 3, 1.0, 1e-7])
+@pytest.mark.parametrize("size", [1.0, 1 / 3, 1e-7])  # the last in 20 - 3.6e-15 clusters
 def test_twenty_pairs_that_differ_are_enough(size: float) -> None:
     x = np.zeros((300, 2))
     x[:20, 0], x[:19, 1] = size, size
