@@ -76,7 +76,7 @@ def _line(text: bytes) -> Line | None:
         data = json.loads(text)
         response = data.get("response") or {}
         name, status, body = str(data["custom_id"]), response.get("status_code"), response.get("body")
-        if status == 200 and not data.get("error"):
+        if status == 200:
             return Line(name, body or {}, status)
         error = data.get("error") or (body or {}).get("error") or {}
         said = " ".join(str(error[part]) for part in ("message", "param") if error.get(part))

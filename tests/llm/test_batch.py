@@ -256,9 +256,11 @@ def test_polls_grow_apart(cache):
 
 
 def test_a_batch_whose_making_was_not_heard_of_is_not_made_again(cache):
-    with serving(Script(lost_creates=1)) as server:
-        assert all_answered(client(server, cache).ask(questions(3)), questions(3))
-        assert len(server.batches) == 1
+    with serving(Script()) as server:
+        client(server, cache).ask(questions(2))
+        server.script.lost_creates = 1
+        assert all_answered(client(server, cache).ask(questions(5)), questions(5))
+        assert [len(server.rows(batch)) for batch in server.batches] == [2, 3]
 
 
 def test_a_server_out_of_reach_ends_the_run_and_the_next_one_goes_on(cache):
@@ -296,6 +298,7 @@ def test_death_between_file_and_batch_is_found_out(cache, monkeypatch, dies_at, 
         (die if batch.startswith("batch-") else real)(batch, *rest)
 
     with serving() as server:
+        client(server, cache).ask([Ask("o", (Turn("user", "another"),))])
         with monkeypatch.context() as patched:
             if dies_at == "create":
                 patched.setattr(module.BatchApi, "create", die)
@@ -303,12 +306,14 @@ def test_death_between_file_and_batch_is_found_out(cache, monkeypatch, dies_at, 
                 patched.setattr(cache, "save_batch", save)
             with pytest.raises(KeyboardInterrupt):
                 client(server, cache).ask(questions(3))
-        assert len(server.batches) == batches
+        assert len(server.batches) == 1 + batches
         server.script.poll_errors = [503]
         with pytest.raises(HarnessError):
             client(server, cache, max_retries=0).ask(questions(3))
-        assert all_answered(client(server, cache).ask(questions(3)), questions(3))
-        assert len(server.batches) == 1
+        last = client(server, cache)
+        assert all_answered(last.ask(questions(3)), questions(3))
+        assert not last.oddities
+        assert len(server.batches) == 2
         assert not cache.open_batches(endpoint(server))
 
 
@@ -364,13 +369,16 @@ def test_cost_is_limited_before_sending_and_counted_at_the_price_of_a_batch(cach
         assert one.spent.requests == 2
 
 
-@pytest.mark.parametrize("status", [400, 401, 403])
-def test_the_key_is_in_no_error_log_or_cache(cache, status, caplog):
+@pytest.mark.parametrize(
+    ("status", "said"), [(400, "[key]"), (401, "environment variable BATCH_KEY"), (403, "the key in BATCH_KEY")]
+)
+def test_the_key_is_in_no_error_log_or_cache(cache, status, said, caplog):
     caplog.set_level(logging.DEBUG)
     with serving(Script(create_errors=[status], echo_key=True)) as server:
         with pytest.raises(HarnessError) as raised:
             client(server, cache).ask(questions(2))
         assert not server.batches
+        assert said in str(raised.value)
         client(server, cache).ask(questions(2))
         assert server.keys == {f"Bearer {KEY}"}
     assert KEY not in str(raised.value)

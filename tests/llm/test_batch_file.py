@@ -63,6 +63,7 @@ def test_a_line_that_is_no_result_costs_no_other():
         b'{"custom_id": "a", "response": []}'[:-3],
         b"\xff\xfe",
         line(error="late"),
+        b"[" * 10**5,
         b"null",
     ]
     good = line(response={"status_code": 200, "body": {}})
