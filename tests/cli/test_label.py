@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.datasets import load
 from harness.labels import read_labels, text_id
+from harness.llm.labeler import questions
 from harness.llm.schema import LABELS
 from harness.preference import Message
 from tests.llm.server import answer, cut_body, dropped, hung_up, refusal, script, serving, status
@@ -101,6 +103,15 @@ def test_a_second_run_sends_nothing_and_writes_the_same_bytes(cli):
     assert Path("l.jsonl").read_bytes() == first
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_seed_decides_which_pairs_are_labelled_twice(cli, seed):
+    with serving(answer(SAID)) as server:
+        endpoint(server)
+        assert label(cli, "--retest", 0.3, "--seed", seed)[0] == 0
+    again = {f"retest/{text}" for by, text in read_labels(Path("l.jsonl")).rows if by == "retest"}
+    assert again == {ask.id for ask in questions(load(["pairs.jsonl"]).items, "retest", 0.3, seed)}
+
+
 def test_a_dry_run_sends_and_writes_nothing_and_says_the_cost(cli):
     with serving(answer(SAID)) as server:
         endpoint(server)
@@ -183,7 +194,7 @@ def test_faults_on_the_way_change_nothing_in_the_file(cli):
     with serving(answer(by_reply)) as server:
         endpoint(server)
         assert label(cli, "--cache", "another.sqlite")[0] == 0
-        assert server.bodies
+    assert Path("another.sqlite").exists()
     assert Path("l.jsonl").read_bytes() == faulty
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harness.llm import prompt
-from harness.llm.prompt import FIXED, instructions, mend, orders, question
+from harness.llm.prompt import FIXED, PROMPT_VERSION, instructions, mend, orders, question
 from harness.llm.schema import LABELS
 from harness.preference import Message, units
 from harness.testing import planted
@@ -139,3 +139,9 @@ def test_a_second_try_holds_the_whole_question_the_answer_and_what_is_wrong_with
     assert "expected yes, no, unclear" in turns[3].content
     assert not any("<" in t.content for t in turns[2:])
     assert all(t.content.encode("utf-8") for t in turns)
+
+
+def test_other_words_are_another_version():
+    asked = mend(question(HARMLESS), "?", "no label")
+    digest = hashlib.sha256("\n".join(turn.content for turn in asked).encode()).hexdigest()[:16]
+    assert (PROMPT_VERSION, digest) == ("1", "afd9cda44401b79b"), "the words changed: raise PROMPT_VERSION with them"
