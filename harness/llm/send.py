@@ -47,7 +47,8 @@ BACKOFF = Backoff()
 def connection(endpoint: Endpoint) -> dict[str, Any]:
     """Arguments of `openai.OpenAI` or `openai.AsyncOpenAI` for an endpoint: without retries, which are ours.
 
-    Raises InputError where no key is set for OpenAI's own endpoint, or where the address is none or holds a secret.
+    Raises InputError where no key is set for OpenAI's own endpoint, where it can be none, and where the address is none or
+    holds a secret.
     """
     secret = os.environ.get(endpoint.api_key_env, "").strip()
     address = endpoint.base_url or OPENAI
@@ -55,6 +56,11 @@ def connection(endpoint: Endpoint) -> dict[str, Any]:
         raise InputError(
             f"no key for {endpoint.model}: the environment variable {endpoint.api_key_env} is not set. Type "
             f"`export {endpoint.api_key_env}=...` first, or name another variable as api_key_env in the endpoint's file"
+        )
+    if not (secret.isascii() and secret.isprintable()):
+        raise InputError(
+            f"the environment variable {endpoint.api_key_env} holds no key: there are characters in it that no key has. "
+            f"Type `export {endpoint.api_key_env}=...` with the key alone"
         )
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or "@" in parts.netloc or parts.query:
@@ -162,7 +168,7 @@ class Sender:
             if attempt < self._endpoint.max_retries:
                 await self._wait(attempt, outcome.wait)
         tries = self._endpoint.max_retries + 1
-        return Reply(ask.id, None, "unreachable", f"{why}, after {tries} tries", mode=mode)
+        return Reply(ask.id, None, "unreachable", f"{why}, tries: {tries}", mode=mode)
 
     async def _wait(self, attempt: int, asked: float | None) -> None:
         seconds = BACKOFF.wait(attempt, self._rng, asked)

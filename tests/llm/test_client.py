@@ -25,6 +25,9 @@ def question(i: object, **more) -> Ask:
     return Ask(f"id{i}", (Turn("system", "Answer."), Turn("user", f"q{i}")), **more)
 
 
+PRICES = {"price_in": 0.0, "price_out": 1e6, "max_tokens": 100}  # a dollar a token of reply: five for each
+
+
 class Naps(list):
     """A sleep that notes for how long it was asked, and takes no time."""
 
@@ -33,11 +36,11 @@ class Naps(list):
         await asyncio.sleep(0)
 
 
-def in_late(act):
+def in_late(act, after=0.2):
     """The act, after the others have come in."""
 
     def late(connection, seen):
-        connection.server.told.closing.wait(0.2)
+        connection.server.told.closing.wait(after)
         act(connection, seen)
 
     return late
@@ -81,7 +84,7 @@ def test_a_fault_that_passes_costs_a_try_and_nothing_else(name, cache):
 def test_a_fault_that_stays_is_a_reply_that_is_not_stored(name, cache):
     reply, server = ask_one(PASSING[name], cache)
     assert (reply.text, reply.failure) == (None, "unreachable")
-    assert "after 4 tries" in reply.detail
+    assert "tries: 4" in reply.detail
     assert server.asked == {"q0": 4}
     with serving(answer("fine")) as again:
         endpoint = endpoint_of(server)
@@ -93,6 +96,8 @@ def test_a_fault_that_stays_is_a_reply_that_is_not_stored(name, cache):
 def test_a_server_that_is_too_slow_is_given_up_and_tried_again(cache):
     reply, server = ask_one(in_turn(play.slow(), answer("fine")), cache, timeout_s=0.3)
     assert (reply.text, server.asked["q0"]) == ("fine", 2)
+    reply, server = ask_one(play.slow(), cache, timeout_s=0.3, max_retries=0, seed=1)
+    assert (reply.failure, reply.detail) == ("unreachable", "no answer within 0.3 s, tries: 1")
 
 
 def test_a_server_that_is_not_there_is_unreachable(cache):
@@ -159,15 +164,22 @@ def test_what_nothing_can_succeed_after_ends_the_call_and_keeps_what_was_paid(ac
 
 
 def test_what_is_on_its_way_when_a_call_ends_is_kept_and_who_waits_to_try_again_is_let_go(cache):
-    late = play.by_question(
-        {"q0": answer("late", after=0.4), "q1": status(503, headers={"Retry-After": "200"}), "q2": in_late(status(401))}
-    )
-    asked = [question(i) for i in range(3)]
-    with serving(late) as server:
+    """The third question ends the call: the second waits for its next try by then, the fourth is about to."""
+    busy = status(503, headers={"Retry-After": "200"})
+    acts = {"q0": answer("late", after=0.5), "q1": busy, "q2": in_late(status(401)), "q3": in_late(busy, 0.5)}
+    asked = [question(i) for i in range(4)]
+    with serving(play.by_question(acts)) as server:
         with pytest.raises(HarnessError, match="OPENAI_API_KEY"):
-            Client(endpoint_of(server), cache).ask(asked)  # really sleeps, but for the cancellation
+            Client(endpoint_of(server), cache).ask(asked)  # a real sleep
         assert {i: r.text for i, r in cache.find(endpoint_of(server), asked).items()} == {"id0": "late"}
-        assert server.asked == {"q0": 1, "q1": 1, "q2": 1}
+        assert server.asked == {"q0": 1, "q1": 1, "q2": 1, "q3": 1}
+
+
+def test_who_waits_for_room_when_a_call_ends_sends_nothing(cache):
+    with serving(in_late(status(401))) as server:
+        with pytest.raises(HarnessError, match="OPENAI_API_KEY"):
+            client(server, cache, max_cost=250.0, completion_tokens=1, **PRICES).ask([question(i) for i in range(9)])
+        assert sum(server.asked.values()) == 2
 
 
 def test_a_server_that_went_away_ends_the_call(cache):
@@ -327,9 +339,6 @@ def test_what_was_spent_is_what_the_server_counted(cache):
     spent = asker.spent
     assert (spent.requests, spent.cached, spent.prompt_tokens, spent.completion_tokens) == (4, 1, 20, 10)
     assert spent.dollars == pytest.approx((20 * 1 + 10 * 10) / 1e6)
-
-
-PRICES = {"price_in": 0.0, "price_out": 1e6, "max_tokens": 100}  # a dollar a token of reply: five for each
 
 
 def test_a_round_above_the_limit_is_not_begun(cache):

@@ -34,6 +34,14 @@ def test_a_server_of_ones_own_needs_no_key_and_the_hosted_one_does(monkeypatch):
         connection(LOCAL.model_copy(update={"base_url": None}))
 
 
+@pytest.mark.parametrize("secret", ["sk-1\u2026", "sk-1\nsk-2"])
+def test_what_cannot_be_a_key_is_refused_without_quoting_it(secret, monkeypatch):
+    monkeypatch.setenv("MY_KEY", secret)
+    with pytest.raises(InputError, match="MY_KEY") as caught:
+        connection(LOCAL)
+    assert "sk-1" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "address", ["localhost:8000/v1", "http://me:sk-1@host/v1", "http://host/v1?key=sk-1", "ftp://h"]
 )
