@@ -74,7 +74,8 @@ class Bootstrap:
         seeds, _, k = sums.shape
         totals = np.zeros((len(unique), seeds * k))
         np.add.at(totals, np.searchsorted(unique, clusters), sums.transpose(1, 0, 2).reshape(len(clusters), -1))
-        blocks = (counts[i : i + BLOCK] @ totals for i in range(0, self.draws, BLOCK))
+        live = totals.any(axis=1)  # a ratio often speaks of few prompts; the others add nothing to any draw
+        blocks = (counts[i : i + BLOCK, live] @ totals[live] for i in range(0, self.draws, BLOCK))
         return np.concatenate([statistic(b.reshape(-1, seeds, k)).mean(axis=1) for b in blocks])
 
 

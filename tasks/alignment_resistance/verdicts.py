@@ -25,22 +25,25 @@ NO_WORDS = "no pair has a verdict: the score table has no features of single rep
 
 @dataclass(frozen=True)
 class Source:
-    """Where verdicts come from: the name rows bear in `rule`, the column of items, and why it may be empty."""
+    """Where verdicts come from: the name rows bear in `rule`, the column of items, why it may be empty, and whether it
+    decides enough pairs to be split further.
+    """
 
     rule: str
     column: str
     absent: str
+    splits: bool
 
 
 def sources(rule: Rule) -> tuple[Source, Source]:
-    """The labels under a rule, and the word lists."""
-    return Source(rule.name, BY_LABELS, NO_LABELS), Source(PROXY.name, BY_WORDS, NO_WORDS)
+    """The labels under a rule, and the word lists, which decide some 3 % of the pairs of hh-rlhf."""
+    return Source(rule.name, BY_LABELS, NO_LABELS, splits=True), Source(PROXY.name, BY_WORDS, NO_WORDS, splits=False)
 
 
 def verdict_rows(
     sample: Sample, reference: Sample | None, source: Source, dims: Mapping[str, str], bootstrap: Bootstrap
 ) -> list[Metric]:
-    """Splits over all items and in every subset; conviction, regimes and the labeler's siding over all items.
+    """Resistance by verdict over all items and in every subset, then what `_within` splits by it.
 
     Without any verdict only the null rows over all items.
     """
@@ -50,6 +53,14 @@ def verdict_rows(
         return metrics
     for (dataset, subset), part in sample.subsets().items():
         metrics += _split_rows(part, source, {**dims, "dataset": dataset, "subset": subset}, bootstrap)
+    return metrics + (_within(sample, reference, source, dims, bootstrap) if source.splits else [])
+
+
+def _within(
+    sample: Sample, reference: Sample | None, source: Source, dims: Mapping[str, str], bootstrap: Bootstrap
+) -> list[Metric]:
+    """Conviction and regimes within each verdict, and how often the labeler sides with the human label in each regime."""
+    metrics = []
     for verdict in VERDICTS:
         inside = (sample.items[source.column] == verdict).to_numpy()
         of = {**dims, "verdict": verdict}

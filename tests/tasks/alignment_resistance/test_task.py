@@ -16,6 +16,7 @@ from harness.metrics import evaluate
 from harness.preference import Unit, units
 from harness.task import TASKS, Metric, pair_rows
 from harness.testing import planted
+from tests.tasks.alignment_resistance import labelled
 
 TASK = TASKS.get("alignment_resistance")()
 QUICK = TASK.Params(draws=0)
@@ -93,8 +94,9 @@ def test_a_prompt_constant_and_a_positive_scale_change_nothing_but_calibration()
 
 
 def test_shuffled_rows_give_the_same_output():
+    labels = labelled.labels(MIXED, {item.id: "cir"[k % 3] for k, item in enumerate(MIXED)})
     table, _, metrics = planted.drive(
-        TASK, MIXED, {"model": noisy, "reference": planted.noise}, members=REFERENCED, params=SMALL
+        TASK, MIXED, {"model": noisy, "reference": planted.noise}, members=REFERENCED, params=SMALL, labels=labels
     )
     shuffled = table.sample(frac=1, random_state=3).reset_index(drop=True)
     assert by_key(TASK.evaluate(shuffled, {}, SMALL)) == by_key(metrics)
@@ -254,7 +256,8 @@ def test_one_main_row_a_member_and_baselines_beside_every_row():
 
 
 def test_columns_are_described_once_and_all_appear():
-    _, _, metrics = planted.drive(TASK, MIXED, noisy, members=REFERENCED, params=QUICK)
+    labels = labelled.labels(MIXED, {item.id: "cir"[k % 3] for k, item in enumerate(MIXED)})
+    _, _, metrics = planted.drive(TASK, MIXED, noisy, members=REFERENCED, params=QUICK, labels=labels)
     assert {m.name for m in metrics} == set(COLUMNS) - set(TASK.across)
     assert {c.unit for c in COLUMNS.values()} <= {"proportion", "pp", "sw", "ratio", "count", "rho"}
 
