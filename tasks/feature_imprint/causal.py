@@ -122,7 +122,7 @@ def causal_rows(texts: ScoreTable, beta: Fits | None, units: Units, dims: Mappin
 
     `effect` is the mean of (edited - original score)/s_w over the texts an edit applies to, Holm over edits, above 0
     where the edit raises the reward. `effect_predicted` is what `beta` (s_w per unit of a scaled feature) makes of the
-    mean changes of all features, `effect_declared` of the declared one alone; their intervals are the coefficients'. A
+    mean changes of all features, `effect_declared` of the declared one alone; their intervals and n are the regression's. A
     text that a seed could not score, or of which a feature is unknown, is left out. All are null without `beta`.
     """
     present = _edits(texts)
@@ -234,5 +234,5 @@ class Designed:
         agreement = predicted
         if predicted.value is not None:
             agreement = proportion(_credit(margins, self.features.to_numpy() @ beta.mean.coef), clusters)
-        found = (agreement, mean(margins, clusters), replace(predicted, n=margins.shape[1]))
+        found = (agreement, mean(margins, clusters), predicted)
         return [row(name, estimate, dims) for name, estimate in zip(DESIGNED, found, strict=True)]

@@ -78,16 +78,16 @@ def value(found: MetricRecord) -> float:
 
 
 def reason(found: MetricRecord | None) -> str:
-    """Why a row has no value."""
-    return (found and found.reason) or "no such row"
+    """Why a row has no value, in brackets."""
+    return f"({(found and found.reason) or 'no such row'})"
 
 
 def grouped(left_out: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """(name, reason) as text, the names that share a reason together."""
+    """(name, why) as text, the names that share a why together."""
     said: dict[str, list[str]] = {}
     for name, why in left_out:
         said.setdefault(why, []).append(name)
-    return tuple(f"{', '.join(names)} ({why})" for why, names in said.items())
+    return tuple(f"{', '.join(names)} {why}" for why, names in said.items())
 
 
 def significant(found: MetricRecord | None) -> bool:

@@ -170,17 +170,19 @@ def _lines(one: Regression, features: Sequence[str]) -> list[str]:
 
 
 def _left_out(panels: Sequence[Panel], features: Sequence[str]) -> tuple[str, ...]:
-    """Features without a mark in some series, and why, by reason; the series are named where others have one."""
-    series = [(f"{panel.title}, {s.label}".strip(", "), s) for panel in panels for s in panel.series]
+    """Features without a mark in some series, and why; the series are named where others have one."""
+    series = [
+        (f"{panel.title}: {s.label}" if len(panels) > 1 else s.label, s.found) for panel in panels for s in panel.series
+    ]
     said = []
     for feature in features:
         absent: dict[str, list[str]] = {}
-        for label, s in series:
-            if not _drawn(s.found[feature]):
-                absent.setdefault(reason(s.found[feature]), []).append(label)
+        for label, found in series:
+            if not _drawn(found[feature]):
+                absent.setdefault(reason(found[feature]), []).append(label)
         for why, labels in absent.items():
-            who = f" for {' and '.join(labels)}" if len(labels) < len(series) else ""
-            said.append((f"{feature}{who}", why))
+            who = f"for {' and '.join(labels)} " if len(labels) < len(series) else ""
+            said.append((feature, f"{who}{why}"))
     return grouped(said)
 
 

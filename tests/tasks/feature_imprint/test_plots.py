@@ -175,10 +175,10 @@ def test_what_has_no_estimate_is_left_out_and_said():
     assert figure.subfigs[0].get_supxlabel() == f"not drawn: long ({WHY})"
     half = [m for m in many(("a", "b")) if m.dims.get("feature") in ("lists", "bold")]
     said = PLOTS["imprint"](made(half), {}).subfigs[0].get_supxlabel()
-    assert said == f"not drawn: lists for b, the model ({WHY})"
+    assert said == f"not drawn: lists for b: the model ({WHY})"
     gone = [m for m in half if not (m.name == "logodds_human" and m.dims["feature"] == "bold")]
     said = PLOTS["imprint"](made(gone), {}).subfigs[0].get_supxlabel().replace("\n", " ")
-    assert "bold for a, people and b, people (no such row)" in said
+    assert "bold for a: people and b: people (no such row)" in said
 
 
 def test_sw_has_every_member_on_one_axis():
