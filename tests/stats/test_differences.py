@@ -277,6 +277,15 @@ def test_one_leaves_and_not_everything_that_inflates_it_a_little() -> None:
     assert vif(np.column_stack(list(columns.values())))[0] > 10 > vif(parts.T).max()
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_of_two_pairs_of_copies_the_later_of_each_leaves(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    a, b, c = rng.normal(size=(3, 400))
+    columns = {"a": a + 0.05 * c, "b": b, "c": c, "a again": a + 0.1 * rng.normal(size=400)}
+    columns["b again"] = b + 0.13 * rng.normal(size=400)
+    assert refused(columns, list(columns), forced=[]) == ["a again", "b again"]
+
+
 def test_nothing_in_the_fit_is_inflated_and_nothing_refused_could_join() -> None:
     rng = np.random.default_rng(16)
     base = rng.normal(size=(6, 300))
@@ -295,6 +304,7 @@ def test_what_remains_beside_the_others_is_counted() -> None:
     columns = {"a": a, "almost a": a + rest}
     assert "remain" in str(judged(columns, ["a", "almost a"])["almost a"])
     assert refused(columns, ["almost a"]) == []
+    assert refused(columns, ["a", "almost a"], forced=["almost a"]) == ["a"]
 
 
 def test_diagnoses_are_those_of_the_fit() -> None:
@@ -322,12 +332,12 @@ def test_clusters_count_not_rows() -> None:
     assert estimability(x, np.arange(190) // 9, ["a"], forced=())["a"].reason is None
 
 
-@pytest.mark.parametrize("size", [1.0, 1 / 3, 1e-7])  # the last in 20 - 3.6e-15 clusters
-def test_twenty_pairs_that_differ_are_enough(size: float) -> None:
-    x = np.zeros((300, 2))
-    x[:20, 0], x[:19, 1] = size, size
-    found = estimability(x[:, :1], np.arange(300), ["a"], forced=()), estimability(x[:, 1:], np.arange(300), ["a"])
-    assert [one["a"].reason is None for one in found] == [True, False]
+@pytest.mark.parametrize("size", [1.0, 1 / 3, 1e-7])
+def test_twenty_prompts_that_differ_are_enough(size: float) -> None:
+    x = np.zeros((600, 2))
+    x[:40, 0], x[:38, 1] = size, size  # sums give the first 20 - 3.6e-15 effective clusters
+    found = estimability(x, np.arange(600) // 2, ["twenty", "nineteen"], forced=())
+    assert [one.reason is None for one in found.values()] == [True, False]
 
 
 def test_an_intercept_is_a_forced_column_of_ones() -> None:

@@ -84,7 +84,7 @@ def world(texts: pd.DataFrame) -> World:
     design = Design.of(texts, text_regressors(STANDARD))
     names = design.names
     features = design.texts(names)
-    beta = BETA * np.random.default_rng(12).normal(size=len(names)) * (np.arange(len(names)) % 3 > 0)
+    beta = np.where(np.arange(len(names)) % 3, BETA * np.random.default_rng(12).normal(size=len(names)), 0.0)
     length, asks = (features[:, names.index(name)] for name in ("log_words", "question"))
     spread = np.exp(0.4 * (length - length.mean())) * (1 + 0.5 * asks)
     refused = {name: seen.reason for name, seen in design.diagnoses.items() if seen.reason}
