@@ -42,7 +42,7 @@ def held_against(
     Models are of one family where one result on the board, of any task, has both as members.
     """
     models = {source.identity: _models(source) for source in judged}
-    families = [_models(replace(source, member=None)) for source in board]
+    families = [_models(source) for source in board]  # a result of several models is a source of its own, too
     kin = {who: set().union(own, *(f for f in families if f & own)) for who, own in models.items()}
     judges = sorted(who for who in models if not is_baseline(who.name))
     return {who: [other for other in judges if not models[other] & kin[who]] for who in sorted(models)}
