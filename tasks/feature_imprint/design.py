@@ -78,8 +78,12 @@ class Design:
 
     def subsets(self) -> dict[tuple[str, str], Design]:
         """The design by (dataset, subset), each with its own answer to which features can be estimated."""
-        groups = self.items.groupby(["dataset", "subset"], sort=True).groups
-        return {(str(d), str(s)): self.where(ids).diagnosed() for (d, s), ids in groups.items()}
+        parts = self.items[["dataset", "subset"]].drop_duplicates().sort_values(["dataset", "subset"])
+        return {(str(d), str(s)): self._part(d, s).diagnosed() for d, s in parts.itertuples(index=False)}
+
+    def _part(self, dataset: str, subset: str) -> Design:
+        inside = (self.items["dataset"] == dataset) & (self.items["subset"] == subset)
+        return self.where(self.items.index[inside])
 
     def diagnosed(self) -> Design:
         """The design with its own answer to which features can be estimated (corrections 12)."""

@@ -9,23 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.errors import InputError
+from harness.results.figures import BLUE, GREY, tidy, value
 from harness.results.schema import MetricRecord, ResultRecord
 from harness.task import Arrays
 
-from .plots_common import (
-    BLUE,
-    GREY,
-    Part,
-    Regression,
-    grouped,
-    heading,
-    reason,
-    regressions,
-    significant,
-    stacked,
-    tidy,
-    value,
-)
+from .plots_common import Part, Regression, grouped, heading, reason, regressions, significant, stacked
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -89,13 +77,13 @@ def _edits(
     """Heading of a member's part, the edits that can be drawn, and what is left out and why."""
     edits, left_out = [], []
     for of in dims:
-        effect, predicted = one.get("effect", **of), one.get("effect_predicted", **of)
+        effect, predicted = one.rows.get("effect", **of), one.rows.get("effect_predicted", **of)
         if effect is None or predicted is None:
-            null = one.find("effect" if effect is None else "effect_predicted", **of)
+            null = one.rows.find("effect" if effect is None else "effect_predicted", **of)
             left_out.append((of["edit"], reason(null)))
         else:
             edits.append(Edited(of["edit"], effect, predicted))
-    agreement = one.get("causal_agreement", member=member)
+    agreement = one.rows.get("causal_agreement", member=member)
     told = f", signs agree for {value(agreement):.0%} of {agreement.n} significant edits" if agreement else ""
     title = heading(record, one, f"{member}: what edits do and what the regression predicts{told}")
     return title, edits, grouped(left_out)

@@ -8,16 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
+from harness.results.figures import GREY, WIDTH, Rows, legend_below, rows_by
 from harness.results.schema import MetricRecord, ResultRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-BLUE, ORANGE, GREEN, PURPLE, SKY, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#777777"
-"""Okabe and Ito's, told apart by colour-blind readers, and a grey for references."""
-
-WIDTH = 8.0
-"""Of every figure, in inches."""
 
 SIGNIFICANT = 0.05
 SOURCE = "source"
@@ -30,20 +25,11 @@ class Regression:
     """The rows of one regression of a result: of the text features (`source` empty), or of labels."""
 
     source: str
-    by_key: Mapping[tuple[str, frozenset[tuple[str, str]]], MetricRecord]
-
-    def find(self, name: str, **dims: str) -> MetricRecord | None:
-        """The row with exactly these dims, whatever its value; None where there is none."""
-        return self.by_key.get((name, frozenset(dims.items())))
-
-    def get(self, name: str, **dims: str) -> MetricRecord | None:
-        """The row with exactly these dims and a value; None where there is none or its value is null."""
-        found = self.find(name, **dims)
-        return found if found is not None and found.value is not None else None
+    rows: Rows
 
     def dims(self, name: str, *keys: str) -> list[dict[str, str]]:
         """Dims of the rows of this name that have exactly these keys, in the order of the rows."""
-        return [dict(key) for n, key in self.by_key if n == name and {k for k, _ in key} == set(keys)]
+        return [dict(key) for n, key in self.rows.by_key if n == name and {k for k, _ in key} == set(keys)]
 
     @property
     def members(self) -> list[str]:
@@ -53,11 +39,8 @@ class Regression:
 
 def regressions(record: ResultRecord) -> list[Regression]:
     """Every regression of a result that has members; raises InputError where there is none."""
-    sources: dict[str, dict[Any, MetricRecord]] = {}
-    for metric in record.metrics:
-        dims = dict(metric.dims)
-        sources.setdefault(dims.pop(SOURCE, ""), {})[metric.name, frozenset(dims.items())] = metric
-    found = [made for source, rows in sources.items() if (made := Regression(source, rows)).members]
+    parts = rows_by(record, SOURCE)
+    found = [made for (source,), rows in parts.items() if (made := Regression(source, rows)).members]
     if not found:
         raise InputError(
             f"no row of beta to draw: the run was {record.status}, {record.reason or 'without coefficients'}"
@@ -69,12 +52,6 @@ def heading(record: ResultRecord, regression: Regression, title: str) -> str:
     """Who was measured and on what, above what is shown."""
     who = f"{record.subject.name} ({regression.source})" if regression.source else record.subject.name
     return f"{who}\n{title}"
-
-
-def value(found: MetricRecord) -> float:
-    """The value of a row that `Regression.get` gave."""
-    assert found.value is not None
-    return found.value
 
 
 def reason(found: MetricRecord | None) -> str:
@@ -125,19 +102,5 @@ def stacked(parts: Sequence[Part], columns: int = 4) -> Figure:
         if note:
             place.supxlabel(note, fontsize=6.5, x=0.01, ha="left", color=GREY)
         legend |= part.draw(place)
-    if legend:
-        figure.legend(
-            list(legend.values()), list(legend), loc="outside lower center", ncols=columns, fontsize=7, frameon=False
-        )
+    legend_below(figure, legend, columns)
     return figure
-
-
-def tidy(axis: Any, title: str = "") -> None:
-    """Thin grid, small letters, no box."""
-    axis.grid(lw=0.3, color="#cccccc")
-    axis.set_axisbelow(True)
-    axis.tick_params(labelsize=7)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.set_title(title, fontsize=8, loc="left")
-    axis.xaxis.label.set_size(8)
-    axis.yaxis.label.set_size(8)

@@ -7,28 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
+from harness.results.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, tidy, value
 from harness.results.schema import MetricRecord, ResultRecord
 from harness.task import Arrays
 
-from .plots_common import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    SKY,
-    Part,
-    Regression,
-    chunks,
-    grouped,
-    heading,
-    reason,
-    regressions,
-    significant,
-    stacked,
-    tidy,
-    value,
-)
+from .plots_common import Part, Regression, chunks, grouped, heading, reason, regressions, significant, stacked
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -146,7 +129,7 @@ def _kinds(one: Regression) -> dict[str, str]:
 def _column(one: Regression, name: str, member: str = "") -> dict[str, MetricRecord | None]:
     """Rows of a column by feature, null ones included."""
     who = {"member": member} if member else {}
-    return {feature: one.find(name, feature=feature, kind=kind, **who) for feature, kind in _kinds(one).items()}
+    return {feature: one.rows.find(name, feature=feature, kind=kind, **who) for feature, kind in _kinds(one).items()}
 
 
 def _drawn(found: MetricRecord | None) -> bool:
@@ -158,7 +141,7 @@ def _lines(one: Regression, features: Sequence[str]) -> list[str]:
     kinds = _kinds(one)
 
     def dear(feature: str) -> float:
-        found = [one.get("beta", member=m, feature=feature, kind=kinds[feature]) for m in one.members]
+        found = [one.rows.get("beta", member=m, feature=feature, kind=kinds[feature]) for m in one.members]
         sizes = [abs(value(m)) for m in found if m is not None]
         return sum(sizes) / len(sizes) if sizes else 0.0
 

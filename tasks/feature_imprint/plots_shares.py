@@ -6,25 +6,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from harness.results.figures import BLUE, GREEN, GREY, ORANGE, tidy, value
 from harness.results.schema import ResultRecord
 from harness.task import Arrays
 
 from .columns import SHARES
-from .plots_common import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    Part,
-    Regression,
-    grouped,
-    heading,
-    reason,
-    regressions,
-    stacked,
-    tidy,
-    value,
-)
+from .plots_common import Part, Regression, grouped, heading, reason, regressions, stacked
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,8 +27,8 @@ def shares(record: ResultRecord, arrays: Arrays) -> Figure:
     """
     parts = []
     for one in regressions(record):
-        drawn = [m for m in one.members if one.get("r2_heldout", member=m)]
-        absent = [(m, reason(one.find("r2_heldout", member=m))) for m in one.members if m not in drawn]
+        drawn = [m for m in one.members if one.rows.get("r2_heldout", member=m)]
+        absent = [(m, reason(one.rows.find("r2_heldout", member=m))) for m in one.members if m not in drawn]
         title = heading(record, one, "reward explained on unseen prompts")
         draw = partial(_bars, one=one, members=drawn)
         parts.append(Part(title, 1.1 + 0.3 * len(drawn), grouped(absent), draw))
@@ -55,14 +42,14 @@ def _bars(part: Any, one: Regression, members: Sequence[str]) -> Mapping[str, An
     for y, member in enumerate(members):
         ends = {True: 0.0, False: 0.0}
         for group in SHARES:
-            found = one.get(f"share_heldout_{group}", member=member)
+            found = one.rows.get(f"share_heldout_{group}", member=member)
             width = PER_CENT * value(found) if found is not None else 0.0
             bar = axis.barh(
                 y, width, left=ends[width >= 0], height=0.6, color=COLOURS[group], edgecolor="white", lw=0.5
             )
             ends[width >= 0] += width
             handles[group] = bar
-        total = one.get("r2_heldout", member=member)
+        total = one.rows.get("r2_heldout", member=member)
         assert total is not None
         if total.ci is not None:
             axis.plot([PER_CENT * total.ci.low, PER_CENT * total.ci.high], [y, y], color="black", lw=0.9)

@@ -43,8 +43,8 @@ def level_kappa(texts: ScoreTable, name: str, labeled_by: Pass) -> Estimate:
     if column(name, labeled_by) not in texts:
         return Estimate.null(f"no labels of the pass {labeled_by!r}")
     both = texts[texts[column(name)].notna() & texts[column(name, labeled_by)].notna()]
-    values = (both[c].to_numpy() for c in (column(name), column(name, labeled_by)))
-    return kappa(*values, both["cluster_id"].to_numpy())
+    first, other = (both[c].to_numpy() for c in (column(name), column(name, labeled_by)))
+    return kappa(first, other, both["cluster_id"].to_numpy())
 
 
 def unreliable(texts: ScoreTable) -> frozenset[str]:

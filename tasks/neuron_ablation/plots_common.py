@@ -7,16 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
+from harness.results.figures import GREY, WIDTH, Rows, legend_below, rows_by, value
 from harness.results.schema import MetricRecord, ResultRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#777777"
-"""Okabe and Ito's, told apart by colour-blind readers, and a grey for references."""
-
-WIDTH = 8.0
-"""Of every figure, in inches."""
 
 LEAST = 0.0001
 """Smaller p are printed as such."""
@@ -26,51 +21,32 @@ HEAD = 0.35
 
 
 @dataclass(frozen=True)
-class Rows:
+class Ablated:
     """The rows of one ablated model, by name and the dims besides member and seed."""
 
     member: str
     seed: str
-    by_key: Mapping[tuple[str, frozenset[tuple[str, str]]], MetricRecord]
+    rows: Rows
 
     @property
     def name(self) -> str:
         """`member.seed`, as arrays are called."""
         return f"{self.member}.{self.seed}"
 
-    def find(self, name: str, **dims: str) -> MetricRecord | None:
-        """The row with exactly these dims; None where there is none."""
-        return self.by_key.get((name, frozenset(dims.items())))
-
-    def get(self, name: str, **dims: str) -> MetricRecord | None:
-        """The row with exactly these dims and a value; None where there is none or its value is null."""
-        found = self.find(name, **dims)
-        return found if found is not None and found.value is not None else None
-
     def values(self, dim: str, name: str, **dims: str) -> list[str]:
         """What `dim` is in the rows of this name with these dims and no others; in the order of the rows."""
         wanted = set(dims.items())
         return [
             dict(key)[dim]
-            for n, key in self.by_key
+            for n, key in self.rows.by_key
             if n == name and wanted < key and {dim} == {d for d, _ in key - wanted}
         ]
 
 
-def value(found: MetricRecord) -> float:
-    """The value of a row that `Rows.get` gave."""
-    assert found.value is not None
-    return found.value
-
-
-def ablated(record: ResultRecord) -> list[Rows]:
+def ablated(record: ResultRecord) -> list[Ablated]:
     """Every ablated model with its rows; raises InputError where the result has none."""
-    models: dict[tuple[str, str], dict[Any, MetricRecord]] = {}
-    for metric in record.metrics:
-        dims = dict(metric.dims)
-        model = dims.pop("member", ""), dims.pop("seed", "")
-        models.setdefault(model, {})[metric.name, frozenset(dims.items())] = metric
-    found = [Rows(*model, rows) for model, rows in models.items() if any(name == "k" for name, _ in rows)]
+    parts = rows_by(record, "member", "seed")
+    found = [Ablated(part[0], part[1], rows) for part, rows in parts.items() if any(name == "k" for name, _ in rows.by_key)]
     if not found:
         raise InputError(f"no model was ablated: the run was {record.status}, {record.reason or 'without neurons'}")
     return found
@@ -82,7 +58,7 @@ def headline(record: ResultRecord) -> str:
 
 
 def stacked(
-    record: ResultRecord, title: str, height: float, draw: Callable[[Any, Rows], Mapping[str, Any]], columns: int = 3
+    record: ResultRecord, title: str, height: float, draw: Callable[[Any, Ablated], Mapping[str, Any]], columns: int = 3
 ) -> Figure:
     """A figure with a part, `height` inches high, for each ablated model, and one legend of `columns` for all.
 
@@ -98,9 +74,7 @@ def stacked(
         who = record.subject.name if alone else f"{record.subject.name}: {rows.member}, seed {rows.seed}"
         part.suptitle(f"{who}\n{title}", fontsize=9, x=0.01, ha="left")
         legend |= draw(part, rows)
-    if legend:
-        style = {"loc": "outside lower center", "ncols": columns, "fontsize": 7, "frameon": False}
-        figure.legend(legend.values(), legend.keys(), **style)
+    legend_below(figure, legend, columns)
     return figure
 
 
@@ -119,18 +93,6 @@ def spell(found: MetricRecord) -> str:
     if found.p is not None:
         text += f", p {found.p:.4f}" if found.p >= LEAST else f", p < {LEAST:.4f}"
     return text.replace("-", "−")
-
-
-def tidy(axis: Any, title: str = "") -> None:
-    """Thin grid, small letters, no box."""
-    axis.grid(lw=0.3, color="#cccccc")
-    axis.set_axisbelow(True)
-    axis.tick_params(labelsize=7)
-    axis.spines[["top", "right"]].set_visible(False)
-    if title:
-        axis.set_title(title, fontsize=8, loc="left")
-    axis.xaxis.label.set_size(8)
-    axis.yaxis.label.set_size(8)
 
 
 def say(axis: Any, text: str) -> None:

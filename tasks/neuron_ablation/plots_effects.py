@@ -10,28 +10,14 @@ import numpy as np
 from scipy import stats
 
 from harness.errors import InputError
+from harness.results.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, tidy, value
 from harness.results.schema import ResultRecord
 from harness.task import Arrays
 
 from .accuracy import PP
 from .contrasts import ONLY, OTHER
 from .design import GROUPS
-from .plots_common import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    Rows,
-    ablated,
-    headline,
-    interval,
-    say,
-    spell,
-    stacked,
-    tidy,
-    value,
-)
+from .plots_common import Ablated, ablated, headline, interval, say, spell, stacked
 from .sets import HEADLINE, OBJECTIVES, SETS
 
 if TYPE_CHECKING:
@@ -77,15 +63,15 @@ class Band:
     half: float | None
 
 
-def band(rows: Rows, group: str, name: str, control: str, p: str) -> Band | None:
+def band(rows: Ablated, group: str, name: str, control: str, p: str) -> Band | None:
     """The controls' mean and spread from the rows of the set: mean = d_acc - excess, SD = excess/z; None without controls.
 
     The half width is Student's for one more draw, t SD sqrt(1 + 1/R) on R - 1 degrees of freedom, the yardstick of the
     control p; None where the draws do not differ.
     """
-    own = rows.get(f"d_acc_{group}", set=name, p=p)
-    excess, z = (rows.get(f"{column}_{group}", set=name, p=p, control=control) for column in ("excess", "z"))
-    draws = rows.get("controls", set=name, p=p, control=control)
+    own = rows.rows.get(f"d_acc_{group}", set=name, p=p)
+    excess, z = (rows.rows.get(f"{column}_{group}", set=name, p=p, control=control) for column in ("excess", "z"))
+    draws = rows.rows.get("controls", set=name, p=p, control=control)
     if own is None or excess is None or draws is None:
         return None
     mean = value(own) - value(excess)
@@ -106,7 +92,7 @@ def dose_response(record: ResultRecord, arrays: Arrays) -> Figure:
     p = headline(record)
     unit = "heads" if record.task.params.get("site") == "attention" else "neurons"
 
-    def draw(part: Any, rows: Rows) -> Mapping[str, Any]:
+    def draw(part: Any, rows: Ablated) -> Mapping[str, Any]:
         """Four panels of one model, a group each."""
         total = int((~np.isnan(arrays[f"chosen_by/{rows.name}/helpful"])).sum())
         axes = part.subplots(2, 2, sharex=True, sharey=True).ravel()
@@ -125,7 +111,7 @@ def dose_response(record: ResultRecord, arrays: Arrays) -> Figure:
             tidy(axis, f"{group} items")
             if not axis.collections and not len(axis.lines) > 1:
                 say(axis, f"no items of {group}, or no set with neurons")
-        empty = [s for s in STYLES if (k := rows.find("k", set=s, p=p)) and not k.value]
+        empty = [s for s in STYLES if (k := rows.rows.find("k", set=s, p=p)) and not k.value]
         if empty:
             part.supxlabel(f"empty at {p} %: {', '.join(empty)}", fontsize=7)
         for axis in axes[::2]:
@@ -139,12 +125,12 @@ def dose_response(record: ResultRecord, arrays: Arrays) -> Figure:
     return stacked(record, "what ablating a set does to accuracy", 5.0, draw, columns=4)
 
 
-def _line(axis: Any, rows: Rows, group: str, name: str, scale: float) -> dict[str, Any]:
+def _line(axis: Any, rows: Ablated, group: str, name: str, scale: float) -> dict[str, Any]:
     """The set's line over all per cents."""
     colour, style = STYLES[name]
     points = []
     for p in rows.values("p", f"d_acc_{group}", set=name):
-        found, k = rows.get(f"d_acc_{group}", set=name, p=p), rows.get("k", set=name, p=p)
+        found, k = rows.rows.get(f"d_acc_{group}", set=name, p=p), rows.rows.get("k", set=name, p=p)
         if found is not None and k is not None:
             points.append((PP * value(k) * scale, found))
     if not points:
@@ -155,14 +141,14 @@ def _line(axis: Any, rows: Rows, group: str, name: str, scale: float) -> dict[st
     return {name: axis.plot([x for x, _ in points], [value(f) for _, f in points], style, color=colour, lw=1.1)[0]}
 
 
-def _bands(axis: Any, rows: Rows, group: str, name: str, p: str, scale: float) -> dict[str, Any]:
+def _bands(axis: Any, rows: Ablated, group: str, name: str, p: str, scale: float) -> dict[str, Any]:
     """The set's controls at the headline per cent."""
     from matplotlib.lines import Line2D
 
     legend: dict[str, Any] = {}
     sizes = {
-        "rand_layer": rows.get("k", set=name, p=p),
-        "damage": rows.get("control_k", set=name, p=p, control="damage"),
+        "rand_layer": rows.rows.get("k", set=name, p=p),
+        "damage": rows.rows.get("control_k", set=name, p=p, control="damage"),
     }
     for control, (marker, label) in BANDS.items():
         found, k = band(rows, group, name, control, p), sizes[control]
@@ -187,7 +173,7 @@ def collapse(record: ResultRecord, arrays: Arrays) -> Figure:
     """
     p = headline(record)
 
-    def draw(part: Any, rows: Rows) -> Mapping[str, Any]:
+    def draw(part: Any, rows: Ablated) -> Mapping[str, Any]:
         """One model: a panel a headline set."""
         axes = part.subplots(1, len(HEADLINE), sharex=True, sharey=True)
         legend: dict[str, Any] = {}
@@ -197,21 +183,21 @@ def collapse(record: ResultRecord, arrays: Arrays) -> Figure:
         axes[0].set_ylabel("change of accuracy (pp)")
         return legend
 
-    if not any(rows.get("chance_slope", set=s, p=p) for rows in ablated(record) for s in HEADLINE):
+    if not any(rows.rows.get("chance_slope", set=s, p=p) for rows in ablated(record) for s in HEADLINE):
         raise InputError(
             f"no set has a slope at {p} %: the sets with controls are empty, or every sub-task is at chance"
         )
     return stacked(record, f"is a change more than a fall to chance? Sub-tasks at {p} %", 2.8, draw)
 
 
-def _points(axis: Any, rows: Rows, name: str, p: str) -> dict[str, Any]:
-    slope = rows.get("chance_slope", set=name, p=p)
+def _points(axis: Any, rows: Ablated, name: str, p: str) -> dict[str, Any]:
+    slope = rows.rows.get("chance_slope", set=name, p=p)
     tidy(axis, name if slope is None else f"{name}: slope {spell(slope)}")
     axis.axhline(0, color=GREY, lw=0.8)
     legend: dict[str, Any] = {}
     for subtask in rows.values("subset", "d_acc", set=name, p=p):
-        before, chance = rows.get("acc", subset=subtask), rows.get("chance", subset=subtask)
-        found = rows.get("d_acc", set=name, p=p, subset=subtask)
+        before, chance = rows.rows.get("acc", subset=subtask), rows.rows.get("chance", subset=subtask)
+        found = rows.rows.get("d_acc", set=name, p=p, subset=subtask)
         if before is None or chance is None or found is None:
             continue
         group = subtask.rsplit(" ", 1)[1]
@@ -219,7 +205,7 @@ def _points(axis: Any, rows: Rows, name: str, p: str) -> dict[str, Any]:
         interval(axis, PP * (value(before) - value(chance)), found, colour, marker=marker)
         legend[f"{group} sub-task"] = axis.lines[-1]
     if slope is None:
-        why = rows.find("chance_slope", set=name, p=p) or rows.find("k", set=name, p=p)
+        why = rows.rows.find("chance_slope", set=name, p=p) or rows.rows.find("k", set=name, p=p)
         say(axis, (why.reason if why else None) or "no items to judge")
         return legend
     legend["fit through the origin"] = axis.axline((0, 0), slope=value(slope), color="black", lw=1)
@@ -238,7 +224,7 @@ def specificity(record: ResultRecord, arrays: Arrays) -> Figure:
     """
     p = headline(record)
 
-    def draw(part: Any, rows: Rows) -> Mapping[str, Any]:
+    def draw(part: Any, rows: Ablated) -> Mapping[str, Any]:
         """One model: a panel an only-set."""
         axes = part.subplots(1, len(ONLY), sharex=True, sharey=True)
         legend: dict[str, Any] = {}
@@ -253,25 +239,25 @@ def specificity(record: ResultRecord, arrays: Arrays) -> Figure:
     return stacked(record, f"does a set carry its own objective only? At {p} %", 3.6, draw)
 
 
-def _kappas(rows: Rows, name: str, p: str, **control: str) -> tuple[Any, Any] | None:
+def _kappas(rows: Ablated, name: str, p: str, **control: str) -> tuple[Any, Any] | None:
     """Kappa rows of the own and of the other objective; None where one has no value."""
     prefix = "control_kappa" if control else "kappa"
-    own = rows.get(f"{prefix}_{ONLY[name]}", set=name, p=p, **control)
-    other = rows.get(f"{prefix}_{OTHER[ONLY[name]]}", set=name, p=p, **control)
+    own = rows.rows.get(f"{prefix}_{ONLY[name]}", set=name, p=p, **control)
+    other = rows.rows.get(f"{prefix}_{OTHER[ONLY[name]]}", set=name, p=p, **control)
     return (own, other) if own is not None and other is not None else None
 
 
-def _draws(rows: Rows, name: str, p: str) -> Iterator[tuple[float, float]]:
+def _draws(rows: Ablated, name: str, p: str) -> Iterator[tuple[float, float]]:
     for draw in rows.values("draw", f"control_kappa_{OBJECTIVES[0]}", set=name, p=p, control="damage"):
         found = _kappas(rows, name, p, control="damage", draw=draw)
         if found is not None:
             yield value(found[0]), value(found[1])
 
 
-def _cloud(axis: Any, rows: Rows, name: str, p: str) -> dict[str, Any]:
+def _cloud(axis: Any, rows: Ablated, name: str, p: str) -> dict[str, Any]:
     own, colour = ONLY[name], STYLES[name][0]
     title, found, cloud = (
-        rows.get(f"specificity_{own}", set=name, p=p),
+        rows.rows.get(f"specificity_{own}", set=name, p=p),
         _kappas(rows, name, p),
         list(_draws(rows, name, p)),
     )
@@ -285,7 +271,7 @@ def _cloud(axis: Any, rows: Rows, name: str, p: str) -> dict[str, Any]:
             0
         ]
     if found is None:
-        reasons = [r.reason for o in OBJECTIVES if (r := rows.find(f"kappa_{o}", set=name, p=p)) and r.reason]
+        reasons = [r.reason for o in OBJECTIVES if (r := rows.rows.find(f"kappa_{o}", set=name, p=p)) and r.reason]
         say(axis, "; ".join(reasons) or "empty set")
         return legend
     x, y = found
@@ -294,6 +280,6 @@ def _cloud(axis: Any, rows: Rows, name: str, p: str) -> dict[str, Any]:
     interval(axis, value(x), y, colour, ms=6)
     legend[f"{name}, 95 % intervals"] = axis.lines[-1]
     if not cloud:
-        missing = rows.find(f"specificity_{own}", set=name, p=p)
+        missing = rows.rows.find(f"specificity_{own}", set=name, p=p)
         say(axis, (missing.reason if missing else None) or "no control draws")
     return legend

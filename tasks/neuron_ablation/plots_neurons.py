@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.errors import InputError
+from harness.results.figures import GREY, WIDTH, value
 from harness.results.schema import ResultRecord
 from harness.task import Arrays
 
-from .plots_common import GREY, WIDTH, Rows, ablated, headline, stacked, value
+from .plots_common import Ablated, ablated, headline, stacked
 from .sets import OBJECTIVES, SETS, choose, per_layer
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _halves(record: ResultRecord, arrays: Arrays, p: str) -> dict[str, float]:
     found = {}
     for rows in ablated(record):
         for objective in OBJECTIVES:
-            half, name = rows.get("half_overlap", objective=objective, p=p), f"{rows.name}/{objective}"
+            half, name = rows.rows.get("half_overlap", objective=objective, p=p), f"{rows.name}/{objective}"
             if half is not None:
                 own = np.array_equal(arrays[f"chosen_by/{name}"], arrays[f"score/{name}"], equal_nan=True)
                 found[name if own else f"{objective} for {rows.name}"] = value(half)
@@ -157,7 +158,7 @@ def depth(record: ResultRecord, arrays: Arrays) -> Figure:
     if all(np.isnan(grid).all() for grid in shares.values()):
         raise InputError(f"every set is empty at {p} %")
 
-    def draw(part: Any, rows: Rows) -> Mapping[str, Any]:
+    def draw(part: Any, rows: Ablated) -> Mapping[str, Any]:
         """One model: a row a set, a column a layer."""
         axis, grid = part.subplots(), shares[rows.name]
         image = axis.imshow(np.ma.masked_invalid(grid), cmap=MAP, vmin=0, vmax=MOST, aspect="auto")

@@ -7,11 +7,11 @@ from itertools import combinations, pairwise
 import numpy as np
 import pytest
 from harness.tasks.feature_imprint.plots import PLOTS
-from harness.tasks.feature_imprint.plots_common import WIDTH
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Annotation
 
 from harness.errors import InputError
+from harness.results.figures import WIDTH
 from harness.results.schema import MetricRecord, ResultRecord
 from harness.text.edits import EDITS
 from harness.text.features import FEATURES, STANDARD

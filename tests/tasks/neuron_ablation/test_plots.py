@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from harness.tasks.neuron_ablation.params import Params
 from harness.tasks.neuron_ablation.plots import PLOTS
-from harness.tasks.neuron_ablation.plots_common import WIDTH, ablated, spell, value
+from harness.tasks.neuron_ablation.plots_common import ablated, spell
 from harness.tasks.neuron_ablation.plots_effects import STYLES, band
 from harness.tasks.neuron_ablation.sets import OBJECTIVES
 from harness.tasks.neuron_ablation.task import NeuronAblation
@@ -17,7 +17,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from scipy import stats
 
 from harness.errors import InputError
-from harness.metrics import _record
+from harness.metrics import record as metric_record
+from harness.results.figures import WIDTH, value
 from harness.results.schema import MetricRecord, ResultRecord
 from harness.testing import planted_scenes
 from harness.testing.planted import gather_planted
@@ -69,7 +70,7 @@ def family() -> tuple[ResultRecord, dict[str, np.ndarray]]:
     scene = planted_scenes.siblings(3, n=32, corpus=40, seeds=(0, 1))
     params = Params(percents=(2, 5), controls=4, pairs=32, corpus_pairs=40, draws=40)
     table, arrays = gather_planted(NeuronAblation(), scene.items, params, scene.subject)
-    rows = [_record(m, {}) for m in NeuronAblation().evaluate(table, arrays, params)]
+    rows = [metric_record(m, {}) for m in NeuronAblation().evaluate(table, arrays, params)]
     result = made(rows, percents=(2, 5), controls=4)
     (lone,) = result.subject.members
     members = tuple(lone.model_copy(update={"member": m, "seed": s}) for m, s in scene.subject.members)
@@ -119,24 +120,24 @@ def test_rows_for_figures_alone_agree_with_the_columns_they_explain(family):
     explained = 0
     for rows in ablated(family[0]):
         where = {"set": "only_helpful", "p": "5"}
-        deltas = {s: rows.get("d_acc", **where, subset=s) for s in rows.values("subset", "d_acc", **where)}
+        deltas = {s: rows.rows.get("d_acc", **where, subset=s) for s in rows.values("subset", "d_acc", **where)}
         assert len(deltas) == 6
         for group in ("helpful", "refuse", "comply", "safety_mixed"):
             mine = [value(m) for s, m in deltas.items() if m and s.endswith(f" {group}")]
-            assert np.mean(mine) == pytest.approx(value(rows.get(f"d_acc_{group}", **where)))
-        assert {value(rows.get("chance", subset=s)) for s in deltas} == {0.5}
-        specificity = rows.get("specificity_helpful", **where)
+            assert np.mean(mine) == pytest.approx(value(rows.rows.get(f"d_acc_{group}", **where)))
+        assert {value(rows.rows.get("chance", subset=s)) for s in deltas} == {0.5}
+        specificity = rows.rows.get("specificity_helpful", **where)
         draws = rows.values("draw", "control_kappa_helpful", **where, control="damage")
         if specificity is None:
             assert not draws
             continue
         explained += 1
-        assert len(draws) == value(rows.get("controls", **where, control="damage")) == len(set(draws))
+        assert len(draws) == value(rows.rows.get("controls", **where, control="damage")) == len(set(draws))
         gaps = [
-            np.subtract(*(value(rows.get(f"control_kappa_{o}", **where, control="damage", draw=d)) for o in OBJECTIVES))
+            np.subtract(*(value(rows.rows.get(f"control_kappa_{o}", **where, control="damage", draw=d)) for o in OBJECTIVES))
             for d in draws
         ]
-        gap = np.subtract(*(value(rows.get(f"kappa_{o}", **where)) for o in OBJECTIVES))
+        gap = np.subtract(*(value(rows.rows.get(f"kappa_{o}", **where)) for o in OBJECTIVES))
         assert value(specificity) == pytest.approx(gap - np.mean(gaps))
     assert explained
 
@@ -157,7 +158,7 @@ def test_identical_siblings_have_no_figure_of_empty_sets_but_the_others(family):
     scene = planted_scenes.identical(0, n=20, corpus=30)
     params = Params(percents=(5,), controls=2, pairs=20, corpus_pairs=30, draws=20)
     table, arrays = gather_planted(NeuronAblation(), scene.items, params, scene.subject)
-    rows = [_record(m, {}) for m in NeuronAblation().evaluate(table, arrays, params)]
+    rows = [metric_record(m, {}) for m in NeuronAblation().evaluate(table, arrays, params)]
     result = made(rows, percents=(5,))
     for name in ("collapse", "specificity"):
         with pytest.raises(InputError, match="empty"):
