@@ -15,6 +15,7 @@ import numpy as np
 import platformdirs
 
 from harness.errors import HarnessError
+from harness.wal import open_wal
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS requests (key BLOB PRIMARY KEY, fingerprint TEXT, ids_hash BLOB, n_tokens INTEGER,
@@ -63,11 +64,7 @@ class ScoreStore:
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or default_path()
         with self._readable():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(self.path, timeout=60.0, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.executescript(SCHEMA)
+            self._db = open_wal(self.path, SCHEMA)
 
     @contextmanager
     def _readable(self) -> Iterator[None]:

@@ -7,7 +7,6 @@ import json
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,16 +21,14 @@ from harness.llm.ask import Ask, Failure, Mode, Reply, Usage
 from harness.llm.endpoint import Endpoint
 from harness.llm.ladder import rungs
 from harness.preference import canonical_json
+from harness.wal import open_wal
 
-PREPARE = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, text TEXT, failure TEXT, detail TEXT, prompt_tokens INTEGER,
                                     completion_tokens INTEGER, seconds REAL, fingerprint TEXT, mode TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS modes (endpoint TEXT PRIMARY KEY, mode TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS batches (batch TEXT PRIMARY KEY, endpoint TEXT, keys TEXT) WITHOUT ROWID;
 """
-PATIENCE_S = 60.0
-"""How long a process waits for another one's write."""
 CHUNK = 900  # below SQLite's historic limit of 999 parameters a statement
 PASSING: tuple[Failure, ...] = ("unreachable", "expired", "not_asked")
 """Failures that the next run may not meet again: they are not stored."""
@@ -86,19 +83,6 @@ def _in_mode(asked: str, mode: Mode) -> str:
     return hashlib.sha256(f"{asked}|{mode}".encode()).hexdigest()
 
 
-def _prepare(db: sqlite3.Connection) -> None:
-    # SQLite does not wait its time-out when two processes turn a new file to WAL at once: one of them is told `busy`.
-    patience = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            db.executescript(PREPARE + SCHEMA)
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > patience:
-                raise
-            time.sleep(0.02)
-
-
 class ReplyCache:
     """Final replies, the mode each endpoint takes, and the batches that are out. Safe for several processes and SIGKILL."""
 
@@ -107,9 +91,7 @@ class ReplyCache:
         # A notebook asks from a second thread, while the first one waits for it.
         self._lock = threading.Lock()
         with self._readable():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(self.path, timeout=PATIENCE_S, isolation_level=None, check_same_thread=False)
-            _prepare(self._db)
+            self._db = open_wal(self.path, SCHEMA, check_same_thread=False)
 
     @contextmanager
     def _readable(self) -> Iterator[None]:

@@ -1,19 +1,16 @@
 from __future__ import annotations
 
-import contextlib
-import sqlite3
 import subprocess
 import sys
 import textwrap
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from harness.errors import HarnessError
 from harness.llm.ask import MODES, Ask, Reply, Turn, Usage
-from harness.llm.cache import ReplyCache, _prepare, default_path, endpoint_name, key, place, question
+from harness.llm.cache import ReplyCache, default_path, endpoint_name, key, place, question
 from harness.llm.endpoint import Endpoint
 
 ENDPOINT = Endpoint(model="m", base_url="http://localhost:8000/v1")
@@ -176,43 +173,6 @@ def test_two_processes_write_at_once_and_lose_nothing(cache):
     jobs = [writer(cache.path, name, 200) for name in "ab"]
     assert [job.communicate() and job.returncode for job in jobs] == [0, 0]
     assert len(cache.get([f"{name}{i}" for name in "ab" for i in range(200)])) == 400
-
-
-OPENER = textwrap.dedent("""
-    import sys
-    from pathlib import Path
-    from harness.llm.cache import ReplyCache
-    for line in sys.stdin:
-        ReplyCache(Path(line.strip())).close()
-        print("open", flush=True)
-""")
-
-
-def test_processes_may_make_the_same_file_at_once(tmp_path):
-    command = [sys.executable, "-c", OPENER]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
-    jobs = [subprocess.Popen(command, **pipes) for _ in range(6)]
-    for trial in range(30):
-        for job in jobs:
-            job.stdin.write(f"{tmp_path / str(trial)}\n")
-        assert [job.stdout.readline() for job in jobs] == ["open\n"] * 6
-    assert [job.communicate() and job.returncode for job in jobs] == [0] * 6
-
-
-@pytest.mark.parametrize(("code", "waits"), [(sqlite3.SQLITE_BUSY, True), (sqlite3.SQLITE_FULL, False)])
-def test_only_a_busy_file_is_waited_for(code, waits):
-    error, tries = sqlite3.OperationalError("no"), []
-    error.sqlite_errorcode = code
-
-    def executescript(sql):
-        tries.append(sql)
-        if len(tries) < 3:
-            raise error
-
-    db = SimpleNamespace(executescript=executescript)
-    with contextlib.nullcontext() if waits else pytest.raises(sqlite3.OperationalError):
-        _prepare(db)
-    assert len(tries) == (3 if waits else 1)
 
 
 def test_a_reader_waits_for_no_writer(cache):
