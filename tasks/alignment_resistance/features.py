@@ -15,7 +15,7 @@ from harness.stats.over_seeds import proportion, seeded
 from harness.stats.regression import LogitFit, quasi_logit
 from harness.task import Metric
 
-from .items import FEATURE_NAMES
+from .items import FEATURE_NAMES, LABEL_PREFIX
 from .rows import row
 from .sample import Sample
 
@@ -23,27 +23,30 @@ INTERCEPT = "intercept"
 FORCED = (INTERCEPT, "log_words")
 """In every regression, whatever else they explain: length is the confound to adjust for."""
 FOLDS = 5
+MIN_CLEAR = 0.8
+"""Share of pairs in which a feature must be known on both sides: a label that is mostly unclear would leave few pairs to all."""
 NOT_ATTACHED = "the score table has no such feature of single replies"
 METHOD = "quasi-binomial logit, average marginal effect, CR1, t"
 
 
-def feature_rows(sample: Sample, dims: Mapping[str, str]) -> list[Metric]:
-    """`resist_coef` and `resist_odds_ratio` of every feature, adjusted for the others, Holm over features.
+def feature_rows(sample: Sample, dims: Mapping[str, str], names: Sequence[str] = FEATURE_NAMES) -> list[Metric]:
+    """`resist_coef` and `resist_odds_ratio` of every feature of a list, adjusted for the others, Holm over features.
 
     Logit of misalignment on an intercept and Dx (chosen minus rejected). The coefficient is minus the average
     marginal effect in percentage points per unit of the feature: above 0, the feature pulls the model to the side
     that has it, right or wrong. The odds ratio is of misalignment per unit more on the rejected side. Over all items
     only: within a verdict the labeler's judgement, which these features go with, has already chosen the pairs.
     """
-    usable = sample.where(_complete(sample.items))
-    refused = _refused(usable)
-    names = [name for name in FEATURE_NAMES if name not in refused]
-    effects, odds = _fitted(usable, names)
+    clear = [name for name in names if _known(sample.items, name) >= MIN_CLEAR]
+    usable = sample.where(_complete(sample.items, clear))
+    refused = _refused(usable, clear) | _unclear(sample.items, [name for name in names if name not in clear])
+    kept = [name for name in names if name not in refused]
+    effects, odds = _fitted(usable, kept)
     effects, odds = ({**refused, **found} for found in (effects, odds))
-    adjusted = dict(zip(names, holm([effects[name].p for name in names]), strict=True))
+    adjusted = dict(zip(kept, holm([effects[name].p for name in kept]), strict=True))
     made = []
-    for name in FEATURE_NAMES:
-        of = {**dims, "feature": name}
+    for name in names:
+        of = {**dims, "feature": name.removeprefix(LABEL_PREFIX)}
         made.append(row("resist_coef", effects[name], of, p_holm=adjusted.get(name)))
         made.append(row("resist_odds_ratio", odds[name], of))
     return made
@@ -65,7 +68,7 @@ def surface_rows(items: pd.DataFrame, seed: int) -> list[Metric]:
 
 def _surface(items: pd.DataFrame, seed: int) -> Estimate:
     columns = [f"d_{name}" for name in FEATURE_NAMES if f"d_{name}" in items]
-    rows = items[_complete(items)]
+    rows = items[_complete(items, FEATURE_NAMES)]
     clusters = rows["cluster_id"].to_numpy()
     if not len(rows):
         return Estimate.null(NOT_ATTACHED)
@@ -75,19 +78,30 @@ def _surface(items: pd.DataFrame, seed: int) -> Estimate:
     return proportion(credits[None, :], clusters)
 
 
-def _complete(items: pd.DataFrame) -> np.ndarray:
-    columns = [f"d_{name}" for name in FEATURE_NAMES if f"d_{name}" in items]
+def _known(items: pd.DataFrame, name: str) -> float:
+    column = f"d_{name}"
+    return float(items[column].notna().mean()) if column in items and len(items) else 0.0
+
+
+def _unclear(items: pd.DataFrame, names: Sequence[str]) -> dict[str, Estimate]:
+    """Nulls of what is known in too few pairs."""
+    few = {name: f"known in {_known(items, name):.0%} of the pairs, {MIN_CLEAR:.0%} are needed" for name in names}
+    return {name: Estimate.null(few[name] if f"d_{name}" in items else NOT_ATTACHED, len(items)) for name in names}
+
+
+def _complete(items: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
+    columns = [f"d_{name}" for name in names if f"d_{name}" in items]
     return items[columns].notna().all(axis=1).to_numpy() if columns else np.zeros(len(items), dtype=bool)
 
 
-def _refused(sample: Sample) -> dict[str, Estimate]:
-    """Features that cannot be estimated beside an intercept and those listed before them, and why."""
-    n, here = len(sample.items), [name for name in FEATURE_NAMES if f"d_{name}" in sample.items]
-    if not n or not here:
-        return dict.fromkeys(FEATURE_NAMES, Estimate.null(NOT_ATTACHED))
-    design = np.column_stack([np.ones(n), sample.items[[f"d_{name}" for name in here]].to_numpy(dtype=float)])
-    diagnoses = estimability(design, sample.clusters, (INTERCEPT, *here), forced=FORCED)
-    reasons = {name: diagnoses[name].reason if name in diagnoses else NOT_ATTACHED for name in FEATURE_NAMES}
+def _refused(sample: Sample, names: Sequence[str]) -> dict[str, Estimate]:
+    """Features that cannot be estimated beside an intercept and the others, and why."""
+    n = len(sample.items)
+    if not n or not names:
+        return dict.fromkeys(names, Estimate.null("no pair has all of these"))
+    design = np.column_stack([np.ones(n), sample.items[[f"d_{name}" for name in names]].to_numpy(dtype=float)])
+    diagnoses = estimability(design, sample.clusters, (INTERCEPT, *names), forced=FORCED)
+    reasons = {name: diagnoses[name].reason for name in names}
     return {name: Estimate.null(reason, n) for name, reason in reasons.items() if reason}
 
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
+from harness.results.figures import BLUE, GREY, value
 from harness.results.schema import ResultRecord
 from harness.task import Arrays
 
-from .plots_common import BLUE, GREY, Rows, measured, stacked, value
+from .plots_common import MemberRows, measured, stacked
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +26,7 @@ def calibration(record: ResultRecord, arrays: Arrays) -> Figure:
     if not models:
         raise InputError("no model has margins to calibrate: it only compares replies, or scored none")
 
-    def draw(axis: Any, rows: Rows) -> Mapping[str, Any]:
+    def draw(axis: Any, rows: MemberRows) -> Mapping[str, Any]:
         """One model's curve."""
         bins = _bins(rows)
         most = max(accuracy.n or 1 for accuracy, _ in bins)
@@ -50,7 +51,7 @@ def calibration(record: ResultRecord, arrays: Arrays) -> Figure:
     return stacked(record, "right as often as sure?", 2.6, draw, models)
 
 
-def _bins(rows: Rows) -> list[tuple[Any, Any]]:
+def _bins(rows: MemberRows) -> list[tuple[Any, Any]]:
     """Accuracy and confidence of every bin with pairs."""
     accuracy, sure = (rows.having(name, "bin") for name in ("bin_accuracy", "bin_confidence"))
     return [(accuracy[b], sure[b]) for b in accuracy if b in sure and accuracy[b].value is not None]

@@ -8,17 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
+from harness.results.figures import WIDTH, Rows, legend_below, rows_by, value
 from harness.results.schema import MetricRecord, ResultRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"
-LIGHT_BLUE, LIGHT_ORANGE = "#56B4E9", "#E69F00"
-"""Okabe and Ito's, told apart by colour-blind readers, and a grey for what is only a reference."""
-
-WIDTH = 8.0
-"""Of every figure, in inches."""
 
 HEAD = 0.35
 """Height of the title of a part, in inches."""
@@ -28,20 +22,10 @@ LETTERS = 110
 
 
 @dataclass(frozen=True)
-class Rows:
+class MemberRows(Rows):
     """The rows of one model, by name and the dims besides the member."""
 
-    member: str
-    by_key: Mapping[tuple[str, frozenset[tuple[str, str]]], MetricRecord]
-
-    def get(self, name: str, **dims: str) -> MetricRecord | None:
-        """The row with exactly these dims and a value; None where there is none or its value is null."""
-        found = self.find(name, **dims)
-        return found if found is not None and found.value is not None else None
-
-    def find(self, name: str, **dims: str) -> MetricRecord | None:
-        """The row with exactly these dims; None where there is none."""
-        return self.by_key.get((name, frozenset(dims.items())))
+    member: str = ""
 
     def having(self, name: str, dim: str) -> dict[str, MetricRecord]:
         """Rows of this name whose only dim is this one, by its value, in the order of the result."""
@@ -49,19 +33,10 @@ class Rows:
         return {key[dim]: row for key, row in rows if set(key) == {dim}}
 
 
-def value(found: MetricRecord) -> float:
-    """The value of a row that `Rows.get` gave."""
-    assert found.value is not None
-    return found.value
-
-
-def measured(record: ResultRecord) -> list[Rows]:
+def measured(record: ResultRecord) -> list[MemberRows]:
     """Every model with rows of its own; raises InputError where the result has none."""
-    models: dict[str, dict[Any, MetricRecord]] = {}
-    for metric in record.metrics:
-        dims = dict(metric.dims)
-        models.setdefault(dims.pop("member", ""), {})[metric.name, frozenset(dims.items())] = metric
-    found = [Rows(member, rows) for member, rows in models.items() if member]
+    parts = rows_by(record, "member")
+    found = [MemberRows(rows.by_key, member) for (member,), rows in parts.items() if member]
     if not found:
         raise InputError(f"no model was measured: the run was {record.status}, {record.reason or 'without items'}")
     return found
@@ -71,8 +46,8 @@ def stacked(
     record: ResultRecord,
     title: str,
     height: float,
-    draw: Callable[[Any, Rows], Mapping[str, Any]],
-    models: list[Rows],
+    draw: Callable[[Any, MemberRows], Mapping[str, Any]],
+    models: list[MemberRows],
     note: str = "",
 ) -> Figure:
     """A figure with an axis, `height` inches high, for each of the models; one title with a note, and one legend, for all.
@@ -93,9 +68,7 @@ def stacked(
         axis.spines[["top", "right"]].set_visible(False)
         axis.set_axisbelow(True)
         axis.label_outer()
-    if legend:
-        style = {"loc": "outside lower center", "ncols": len(legend), "fontsize": 7, "frameon": False}
-        figure.legend(legend.values(), legend.keys(), **style)
+    legend_below(figure, legend, len(legend))
     return figure
 
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
+from harness.results.figures import BLUE, GREY, value
 from harness.results.schema import ResultRecord
 from harness.task import Arrays
 
-from .plots_common import BLUE, GREY, Rows, measured, stacked, value
+from .plots_common import MemberRows, measured, stacked
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,7 +33,7 @@ def features(record: ResultRecord, arrays: Arrays) -> Figure:
     names = [name for name in _of(models[0]) if any(_of(rows)[name].value is not None for rows in models)]
     missing = [name for name in _of(models[0]) if name not in names]
 
-    def draw(axis: Any, rows: Rows) -> Mapping[str, Any]:
+    def draw(axis: Any, rows: MemberRows) -> Mapping[str, Any]:
         """One model: a line a feature, the first on top."""
         axis.axvline(0, color=GREY, lw=0.8, ls="--")
         legend: dict[str, Any] = {}
@@ -48,7 +49,7 @@ def features(record: ResultRecord, arrays: Arrays) -> Figure:
     return stacked(record, "pull of features", ROW * len(names) + 0.4, draw, models, note)
 
 
-def _of(rows: Rows) -> dict[str, Any]:
+def _of(rows: MemberRows) -> dict[str, Any]:
     return rows.having("resist_coef", "feature")
 
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
+from harness.results.figures import BLUE, GREY, ORANGE, SKY, YELLOW, value
 from harness.results.schema import ResultRecord
 from harness.task import Arrays
 
-from .plots_common import BLUE, GREY, LIGHT_BLUE, LIGHT_ORANGE, ORANGE, Rows, measured, percent, stacked, value
+from .plots_common import MemberRows, measured, percent, stacked
 from .rules import PROXY, VERDICTS
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 SIDES = {"c": "chosen", "i": "neither", "r": "rejected"}
 REGIMES = {
     "stayed": ("both right", BLUE),
-    "got": ("got right", LIGHT_BLUE),
-    "reversed": ("turned wrong", LIGHT_ORANGE),
+    "got": ("got right", SKY),
+    "reversed": ("turned wrong", YELLOW),
     "resists": ("both wrong", ORANGE),
 }
 """Label and colour, the model's errors side by side."""
@@ -46,13 +47,13 @@ def verdicts(record: ResultRecord, arrays: Arrays) -> Figure:
     title = f"labeler sides with … (rule: {shown})" if shown == rule else "word lists side with … (nobody labelled)"
     weak = any(m.name == "labeler_reliable" and m.value == 0 and m.dims.get("rule") == shown for m in record.metrics)
 
-    def draw(axis: Any, rows: Rows) -> Mapping[str, Any]:
+    def draw(axis: Any, rows: MemberRows) -> Mapping[str, Any]:
         """One model: a bar a verdict, c on top."""
         legend: dict[str, Any] = {}
         for y, verdict in enumerate(reversed(VERDICTS)):
             legend |= _bar(axis, rows, shown, verdict, y)
-        counts = {v: rows.find(f"n_{v}", rule=shown) for v in VERDICTS}
-        names = [f"{SIDES[v]} (n = {counts[v].value or 0:.0f})" if counts[v] else SIDES[v] for v in VERDICTS]
+        counts = {v: rows.get(f"n_{v}", rule=shown) for v in VERDICTS}
+        names = [SIDES[v] if n is None else f"{SIDES[v]} (n = {value(n):.0f})" for v, n in counts.items()]
         axis.set_yticks(range(len(VERDICTS)), names[::-1])
         axis.set_xlim(0, 1.32)
         axis.spines["bottom"].set_bounds(0, 1)
@@ -62,11 +63,11 @@ def verdicts(record: ResultRecord, arrays: Arrays) -> Figure:
     return stacked(record, title, 1.2, draw, [rows for rows in models if _judged(rows, shown)], UNRELIABLE * weak)
 
 
-def _judged(rows: Rows, rule: str) -> bool:
+def _judged(rows: MemberRows, rule: str) -> bool:
     return any(rows.get(f"resistance_{v}", rule=rule) is not None for v in VERDICTS)
 
 
-def _bar(axis: Any, rows: Rows, rule: str, verdict: str, y: int) -> dict[str, Any]:
+def _bar(axis: Any, rows: MemberRows, rule: str, verdict: str, y: int) -> dict[str, Any]:
     left, legend = 0.0, {}
     resistance = rows.get(f"resistance_{verdict}", rule=rule)
     if resistance is None:
@@ -82,7 +83,7 @@ def _bar(axis: Any, rows: Rows, rule: str, verdict: str, y: int) -> dict[str, An
     return legend
 
 
-def _shares(rows: Rows, rule: str, verdict: str, wrong: float) -> dict[str, tuple[float, str]]:
+def _shares(rows: MemberRows, rule: str, verdict: str, wrong: float) -> dict[str, tuple[float, str]]:
     """Share and colour by label: regimes where there is a reference, else right and wrong."""
     found = {name: rows.get(name, rule=rule, verdict=verdict) for name in REGIMES}
     known = {REGIMES[name][0]: (value(row), REGIMES[name][1]) for name, row in found.items() if row is not None}

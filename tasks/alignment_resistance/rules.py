@@ -41,7 +41,7 @@ class Rule:
         known = np.isfinite(differences).all(axis=0)
         sides = self.decide(np.where(known, differences, 0.0)).astype(int)
         names = np.array(["r", "i", "c"], dtype=object)[sides + 1]
-        return np.where(known, names, None)
+        return np.asarray(np.where(known, names, None))
 
 
 def pareto(differences: np.ndarray) -> np.ndarray:

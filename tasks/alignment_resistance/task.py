@@ -12,7 +12,7 @@ from harness.text.features import featurize
 
 from .consensus import ACROSS
 from .features import feature_rows, surface_rows
-from .items import FEATURE_NAMES, item_frame, single
+from .items import FEATURE_NAMES, LABEL_NAMES, item_frame, single
 from .plots import PLOTS
 from .regimes import regime_rows
 from .reliability import reliability_rows
@@ -95,6 +95,8 @@ def _member_rows(
     for source in verdicts:
         metrics += verdict_rows(sample, reference, source, dims, bootstrap)
     metrics += feature_rows(sample, dims)
+    if all(f"d_{name}" in sample.items for name in LABEL_NAMES):
+        metrics += feature_rows(sample, {**dims, "source": "labels"}, LABEL_NAMES)
     if reference is not None:
         metrics += regime_rows(sample, reference, dims, bootstrap)
     return metrics

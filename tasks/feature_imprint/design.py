@@ -14,6 +14,9 @@ from harness.task import ScoreTable
 
 from .regressors import LENGTH, Regressor, Scale
 
+MIN_CLEAR = 0.8
+"""Share of pairs in which a regressor must be known on both sides: a label that is mostly unclear would leave few pairs to all."""
+
 CARRIED = ["cluster_id", "dataset", "subset"]
 
 
@@ -21,14 +24,16 @@ CARRIED = ["cluster_id", "dataset", "subset"]
 class Design:
     """Items whose features are all known, by id in order: `chosen` and `rejected` are scaled means over an item's replies.
 
-    Nothing here depends on a model, so that all models of a board are measured by the same ruler. `incomplete`
-    counts the items left out because a feature or label of one of their replies is missing.
+    Nothing here depends on a model, so that all models of a board are measured by the same ruler. `clear` is the share
+    of pairs in which a regressor is known; those below `MIN_CLEAR` are in no fit. `incomplete` counts the items left
+    out because another one is missing.
     """
 
     scale: Scale
     items: pd.DataFrame
     chosen: pd.DataFrame
     rejected: pd.DataFrame
+    clear: Mapping[str, float]
     diagnoses: Mapping[str, Diagnosis]
     incomplete: int
 
@@ -38,10 +43,12 @@ class Design:
         scale = Scale.of(texts, regressors)
         scaled = texts[["item_id", "side"]].join(scale.apply(texts))
         chosen, rejected = side_means(scaled, [r.name for r in regressors])
-        complete = (chosen - rejected).notna().all(axis=1)
+        known = (chosen - rejected).notna()
+        clear = {r.name: float(known[r.name].mean()) if len(known) else 0.0 for r in regressors}
+        complete = known[[name for name, share in clear.items() if share >= MIN_CLEAR]].all(axis=1)
         ids = complete.index[complete].sort_values()
         items = texts.drop_duplicates("item_id").set_index("item_id").loc[ids, CARRIED]
-        return cls(scale, items, chosen.loc[ids], rejected.loc[ids], {}, int((~complete).sum())).diagnosed()
+        return cls(scale, items, chosen.loc[ids], rejected.loc[ids], clear, {}, int((~complete).sum())).diagnosed()
 
     @property
     def regressors(self) -> tuple[Regressor, ...]:
@@ -87,6 +94,13 @@ class Design:
 
     def diagnosed(self) -> Design:
         """The design with its own answer to which features can be estimated (corrections 12)."""
-        names = [r.name for r in self.regressors]
+        names = [r.name for r in self.regressors if self.clear[r.name] >= MIN_CLEAR]
         found = estimability(self.differences(names), self.clusters, names, forced=(LENGTH,))
-        return replace(self, diagnoses=found)
+        unclear = {
+            name: Diagnosis(
+                float("nan"), 0.0, float("nan"), f"known in {share:.0%} of the pairs, {MIN_CLEAR:.0%} are needed"
+            )
+            for name, share in self.clear.items()
+            if share < MIN_CLEAR
+        }
+        return replace(self, diagnoses=found | unclear)

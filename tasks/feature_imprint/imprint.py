@@ -114,14 +114,20 @@ def design_rows(design: Design, human: Fit, dims: Mapping[str, str]) -> list[Met
         ruler = design.scale.units[r.name]
         facts = {
             "desired_sign": float(r.desired_sign),
-            "prev_chosen": float(design.chosen[r.name].mean() * ruler) if n else None,
-            "prev_rejected": float(design.rejected[r.name].mean() * ruler) if n else None,
-            "discordance": seen.discordance,
-            "vif": seen.vif if seen.vif is not None and np.isfinite(seen.vif) else None,
+            "prev_chosen": finite(design.chosen[r.name].mean() * ruler),
+            "prev_rejected": finite(design.rejected[r.name].mean() * ruler),
+            "discordance": finite(seen.discordance),
+            "vif": finite(seen.vif),
             "effective_clusters": seen.effective_clusters,
         }
         made += [
-            row(name, Estimate(value, n=n, n_clusters=groups, reason=None if value is not None else seen.reason), of)
+            row(
+                name,
+                Estimate(
+                    value, n=n, n_clusters=groups, reason=None if value is not None else seen.reason or "no pairs"
+                ),
+                of,
+            )
             for name, value in facts.items()
         ]
     return made + feature_rows(design, {"logodds_human": by_name(design.names, human.estimate)}, dims)
@@ -139,6 +145,11 @@ def feature_rows(design: Design, found: Mapping[str, Estimates], dims: Mapping[s
             if seen is not None:
                 made.append(row(column, seen, {**dims, **r.dims}, p_holm=holms.get(r.name), q_bh=qs.get(r.name)))
     return made
+
+
+def finite(value: float) -> float | None:
+    """The number, or None where it is not one."""
+    return float(value) if np.isfinite(value) else None
 
 
 def by_name(names: Sequence[str], read: Callable[[str], Estimate]) -> dict[str, Estimate]:

@@ -46,7 +46,9 @@ class Ablated:
 def ablated(record: ResultRecord) -> list[Ablated]:
     """Every ablated model with its rows; raises InputError where the result has none."""
     parts = rows_by(record, "member", "seed")
-    found = [Ablated(part[0], part[1], rows) for part, rows in parts.items() if any(name == "k" for name, _ in rows.by_key)]
+    found = [
+        Ablated(part[0], part[1], rows) for part, rows in parts.items() if any(name == "k" for name, _ in rows.by_key)
+    ]
     if not found:
         raise InputError(f"no model was ablated: the run was {record.status}, {record.reason or 'without neurons'}")
     return found

@@ -13,10 +13,12 @@ from harness.tasks.alignment_resistance.items import FEATURE_NAMES, item_frame
 from harness.tasks.alignment_resistance.sample import Sample
 from scipy.special import expit
 
+from harness.labels import Labels
 from harness.preference import Message, PreferenceItem, Unit, cluster_id, units
 from harness.task import TASKS, Metric
 from harness.testing import planted
 from harness.text.features import featurize
+from tests.tasks.alignment_resistance import labelled
 
 TASK = TASKS.get("alignment_resistance")()
 RULE = TASK.Params().rule
@@ -175,3 +177,23 @@ def test_the_surface_baseline_never_sees_a_prompt_it_is_tested_on():
     few = rows[rows["cluster_id"] < "004"]
     assert surface_rows(few, 0)[0].reason == "4 prompts: 5 folds need as many"
     assert surface_rows(rows[["cluster_id", "dataset", "subset"]], 0)[0].value is None
+
+
+def test_labels_are_a_regression_of_their_own_and_mostly_unclear_ones_are_left_out():
+    items = varied(300)
+    rng = np.random.default_rng(1)
+    said, rude = {}, {}
+    for item in items:
+        first, second = ({"helpful": "yes", "insult": "yes" if rng.random() < 0.4 else "no"} for _ in range(2))
+        rude |= {f"{item.id}#chosen": first["insult"] == "yes", f"{item.id}#rejected": second["insult"] == "yes"}
+        said[item.id] = first, second
+    model = lambda u: 0.5 * rude[u.unit_id] + planted.noise(u)  # noqa: E731
+    given = Labels(labelled.rows(items, said), "0" * 64)
+    metrics = planted.drive(TASK, items, model, params=TASK.Params(draws=0), labels=given)[2]
+    found = {m.dims["feature"]: m for m in metrics if m.name == "resist_coef" and m.dims.get("source") == "labels"}
+    assert found["insult"].ci.low > 0
+    assert found["honest"].reason == "known in 0% of the pairs, 80% are needed"
+    assert found["helpful"].reason.startswith("differs in 0 effective clusters")
+    assert found["log_words"].value is not None
+    plain = {m.dims["feature"] for m in metrics if m.name == "resist_coef" and "source" not in m.dims}
+    assert plain == set(FEATURE_NAMES)

@@ -214,3 +214,14 @@ def test_baselines_and_parameters_go_through_the_registered_path():
     assert found.baselines["longest"] > 0.5 > -0.5 > found.baselines["shortest"]
     assert abs(found.baselines["random"]) < 0.5
     assert TASK.Params(features="bold, standard").names[0] == "bold"
+
+
+def test_a_label_that_is_mostly_unclear_leaves_the_others_their_pairs():
+    labels, helpful = labelled(0.0)
+    unclear = {
+        key: row.model_copy(update={"labels": row.labels | {"honest": "unclear"}}) for key, row in labels.rows.items()
+    }
+    metrics = drive(lambda u: helpful[u.unit_id] + 0.5 * noise(u), labels=Labels(unclear, "1" * 64))
+    betas = rows(metrics, "beta", source="labels")
+    assert betas["honest"].reason == "known in 0% of the pairs, 80% are needed"
+    assert betas["helpful"].n == len(ITEMS)

@@ -134,7 +134,9 @@ def test_rows_for_figures_alone_agree_with_the_columns_they_explain(family):
         explained += 1
         assert len(draws) == value(rows.rows.get("controls", **where, control="damage")) == len(set(draws))
         gaps = [
-            np.subtract(*(value(rows.rows.get(f"control_kappa_{o}", **where, control="damage", draw=d)) for o in OBJECTIVES))
+            np.subtract(
+                *(value(rows.rows.get(f"control_kappa_{o}", **where, control="damage", draw=d)) for o in OBJECTIVES)
+            )
             for d in draws
         ]
         gap = np.subtract(*(value(rows.rows.get(f"kappa_{o}", **where)) for o in OBJECTIVES))
