@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint validate bench clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -22,6 +22,11 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy tasks
+
+validate: $(READY)  ## the simulations behind the statistics, in full: what `make test` runs in part
+	$(BIN)/python -m tests.tasks.feature_imprint.trust
+	$(BIN)/python -m tests.tasks.neuron_ablation.trust
 
 bench: $(READY)  ## ratios in one run, kept under results/performance
 	$(BIN)/python -m tests.benchmarks

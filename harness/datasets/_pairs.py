@@ -13,7 +13,6 @@ from harness.errors import InputError
 from harness.preference import OBJECTIVES, PreferenceItem, canonical_json
 
 REQUIRED = ("prompt", "chosen", "rejected")
-VERDICTS = ("c", "i", "r")
 
 
 @dataclass(frozen=True)
@@ -30,9 +29,7 @@ def rows(path: Path) -> list[InputRow]:
     """Every row of the file in order, the unusable ones included.
 
     Columns: `prompt` (string or messages), `chosen`, `rejected` (string or list of strings), and optionally
-    `id`, `subset`, `objective`, `verdict` (a third party's opinion of the human label: `c` the chosen reply
-    is better, `r` the rejected one, `i` neither). Without `id` it is the first 16 hex digits of the sha256
-    of the canonical JSON of the list `[prompt, chosen, rejected]`; without `subset` the file's name; without `objective` `other`.
+    `id`, `subset`, `objective`. Without `id` it is the first 16 hex digits of the sha256 of the canonical JSON of the list `[prompt, chosen, rejected]`; without `subset` the file's name; without `objective` `other`.
     An id that an earlier row has makes the row unusable. Raises InputError where the file cannot be read, has
     no rows, or has none of a required column.
     """
@@ -65,10 +62,9 @@ def _item(row: Row, dataset: str) -> PreferenceItem:
         prompt=_fields.prompt(row),
         chosen=_fields.replies(row, "chosen"),
         rejected=_fields.replies(row, "rejected"),
-        meta={"verdict": _one_of(row, "verdict", VERDICTS)} if "verdict" in row else {},
     )
     subset = _fields.text(row, "subset") if "subset" in row else dataset
-    objective = _one_of(row, "objective", OBJECTIVES) if "objective" in row else "other"
+    objective = _objective(row) if "objective" in row else "other"
     return checked(pair, dataset, subset, objective)
 
 
@@ -81,8 +77,8 @@ def _id(row: Row) -> str:
     return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def _one_of(row: Row, name: str, allowed: tuple[str, ...]) -> str:
-    value = row[name]
-    if value not in allowed:
-        raise Unusable(f"{name} is {_fields.shown(value)}, not one of {', '.join(allowed)}")
+def _objective(row: Row) -> str:
+    value = row["objective"]
+    if value not in OBJECTIVES:
+        raise Unusable(f"objective is {_fields.shown(value)}, not one of {', '.join(OBJECTIVES)}")
     return str(value)

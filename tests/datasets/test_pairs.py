@@ -20,7 +20,6 @@ ROWS = [
         "id": "mine",
         "subset": "hard",
         "objective": "helpful",
-        "verdict": "r",
     },
 ]
 
@@ -42,11 +41,11 @@ def test_optional_columns_are_kept(tmp_path):
     item = rows(jsonl(tmp_path / "pairs.jsonl", ROWS))[1].item
     assert item.prompt == (Message("system", "Be brief"), Message("user", "Why?"))
     assert (item.chosen, item.rejected) == (("Because", "Since"), ("Dunno", "Eh", "Hm"))
-    assert (item.id, item.subset, item.objective, dict(item.meta)) == ("mine", "hard", "helpful", {"verdict": "r"})
+    assert (item.id, item.subset, item.objective, dict(item.meta)) == ("mine", "hard", "helpful", {})
 
 
 def test_a_null_is_an_absent_column(tmp_path):
-    with_nulls = {**ROWS[0], "id": None, "subset": None, "objective": None, "verdict": None}
+    with_nulls = {**ROWS[0], "id": None, "subset": None, "objective": None}
     plain, nulls = (rows(jsonl(tmp_path / "pairs.jsonl", [row]))[0].item for row in (ROWS[0], with_nulls))
     assert plain == nulls
 
@@ -77,7 +76,7 @@ def test_csv_keeps_texts_as_they_are(tmp_path):
 
 
 def test_parquet_round_trip_gives_the_items_of_json_lines(tmp_path):
-    messages = [{**ROWS[1], "id": f"m{i}", "verdict": v} for i, v in enumerate("cir")]
+    messages = [{**ROWS[1], "id": f"m{i}"} for i in range(3)]
     jsonl(tmp_path / "pairs.jsonl", messages)
     pq.write_table(pa.Table.from_pylist(messages), tmp_path / "pairs.parquet")
     lines = [row.item for row in rows(tmp_path / "pairs.jsonl")]
@@ -119,7 +118,6 @@ GOOD = ROWS[0]
         ({**GOOD, "chosen": ["a", 1]}, "chosen is a list with a number"),
         ({"prompt": "How?", "chosen": "So."}, "no rejected"),
         ({**GOOD, "objective": "harmless"}, 'objective is "harmless", not one of helpful, refuse, comply'),
-        ({**GOOD, "verdict": "x"}, 'verdict is "x", not one of c, i, r'),
         ({**GOOD, "id": ["a"]}, "id is neither"),
         ({**GOOD, "subset": 4}, "subset is a number"),
         (GOOD, "duplicate id"),

@@ -60,28 +60,29 @@ def test_shares_are_those_over_orders_less_the_mean_over_all_flips() -> None:
         copy = d * np.array(signs)[clusters]
         flipped.append(shapley(lambda c, copy=copy: r2(copy, X[:, c]), GROUPS))
     null = {name: np.mean([f[name] for f in flipped]) for name in plain}
+    noise = {name: share * (1 - r2(d, X)) for name, share in null.items()}
     found = shapley_r2(d, X, GROUPS, clusters, generator(), flips=5, draws=0)
-    assert in_order(found, found.excess) == pytest.approx({name: plain[name] - null[name] for name in plain})
+    assert in_order(found, found.excess) == pytest.approx({name: plain[name] - noise[name] for name in plain})
     for name, share in found.players.items():
-        assert share.value == pytest.approx(max(0, plain[name] - null[name]))
-    assert found.r2.value == pytest.approx(max(0, r2(d, X) - sum(null.values())))
+        assert share.value == pytest.approx(max(0, plain[name] - noise[name]))
+    assert found.r2.value == pytest.approx(max(0, r2(d, X) - sum(noise.values())))
     for copy in found.flipped:
         closest = min(flipped, key=lambda f: sum(abs(f[k] - null[k] - v) for k, v in in_order(found, copy).items()))
         assert in_order(found, copy) == pytest.approx({name: closest[name] - null[name] for name in closest})
 
 
-def test_bootstrap_draws_are_fits_of_drawn_rows_less_twice_the_null() -> None:
+def test_bootstrap_draws_are_fits_of_drawn_rows_less_twice_the_noise() -> None:
     d, X, clusters = rows(2, 40)
     found = shapley_r2(d, X, GROUPS, clusters, generator(), flips=1, draws=120)
     rng = generator()
     rng.choice([-1.0, 1.0], (1, 40))
     unique, counts = cluster_weights(clusters, 120, rng)
     plain = shapley(lambda c: r2(d, X[:, c]), GROUPS)
-    null = {name: plain[name] - x for name, x in in_order(found, found.excess).items()}
+    noise = {name: plain[name] - x for name, x in in_order(found, found.excess).items()}
     for draw in (0, 110):
         repeat = np.repeat(np.arange(len(d)), counts[draw][np.searchsorted(unique, clusters)])
         again = shapley(lambda c, rows=repeat: r2(d[rows], X[np.ix_(rows, c)]), GROUPS)
-        expected = {name: again[name] - 2 * null[name] for name in again}
+        expected = {name: again[name] - 2 * noise[name] for name in again}
         assert in_order(found, found.drawn[draw]) == pytest.approx(expected)
     for j, share in enumerate(found.players.values()):
         ends = np.quantile(np.maximum(found.drawn[:, j], 0), [0.025, 0.975])
