@@ -33,6 +33,9 @@ from .fits import Fits
 ORIGINAL = "original"
 LEAST_EDITS = 3
 LEAST_PAIRS = 10
+LEAST_PROMPTS = 20
+"""Below it a cluster-robust interval of a mean covers too little."""
+
 SIGNIFICANT = 0.05
 DESIGNED = ("designed_agreement", "designed_margin", "designed_predicted")
 NOTHING = Estimate.null("no regression: nothing was scored, or every pair ties")
@@ -98,13 +101,16 @@ class Changes:
 
     @property
     def effect(self) -> Estimate:
-        """Mean change of the score.
+        """Mean change of the score; null where the edit applies in fewer than 20 prompts.
 
         Where every text changed by the same there is no spread to measure it against: p is then the sign test's, that all
         of the prompts moved one way.
         """
         if not self.scores.size:
             return Estimate.null("no edited text was scored")
+        if (prompts := len(np.unique(self.clusters))) < LEAST_PROMPTS:
+            reason = f"the edit applies in {prompts} prompts, {LEAST_PROMPTS} are needed"
+            return Estimate.null(reason, self.scores.shape[1], prompts)
         found = seeded(linear(self.scores.mean(axis=0), self.clusters), self.scores.mean(axis=1))
         alike = found.p is None and found.low is not None
         return replace(found, p=2.0 ** (1 - found.n_clusters)) if alike else found

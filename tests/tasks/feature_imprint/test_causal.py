@@ -38,7 +38,7 @@ def fits(beta: np.ndarray = BETA, seeds: int = 1, n: int = 200) -> Fits:
 
 
 def table(
-    beta: np.ndarray = BETA, seeds: tuple[int, ...] = (0,), sw: float = 2.0, noise: float = 0.0, texts: int = 30
+    beta: np.ndarray = BETA, seeds: tuple[int, ...] = (0,), sw: float = 2.0, noise: float = 0.0, texts: int = 60
 ) -> pd.DataFrame:
     """Originals and edits with random features; a score is what its prompt is worth, sw times beta x, and noise."""
     rng = np.random.default_rng(1)
@@ -118,7 +118,7 @@ def test_effects_of_a_reward_that_is_its_features_are_what_the_regression_predic
         changes = [
             texts[texts.unit_id == f"u{t}@{edit.variant}"][edit.feature].item()
             - texts[texts.unit_id == f"u{t}"][edit.feature].item()
-            for t in range(30)
+            for t in range(60)
         ]
         expected = BETA[at] * np.mean(changes)
         effect = rows["effect", name]
@@ -187,7 +187,7 @@ def test_an_effect_that_is_the_same_on_every_text_is_measured_by_signs():
     texts.loc[texts.variant == "edit/ask", "score"] += 1.0
     rows = by_key(causal_rows(texts, fits(), {0: 2.0}, MEMBER))
     assert rows["effect", "ask"].value == 0.5
-    assert rows["effect", "ask"].p == 2.0**-14
+    assert rows["effect", "ask"].p == 2.0**-29
     assert rows["effect", "pad"].value == 0.0
     assert rows["effect", "pad"].p == 1.0
 
@@ -198,10 +198,10 @@ def test_texts_that_a_seed_could_not_score_or_that_lack_a_feature_are_left_out()
     texts.loc[texts.unit_id == "u5", "hedging"] = np.nan
     texts = texts[~((texts.unit_id == "u6") & (texts.seed == 3))]
     rows = by_key(causal_rows(texts, fits(seeds=2), {3: 2.0, 7: 1.0}, MEMBER))
-    assert rows["effect", "pad"].n == 27
-    assert rows["effect", "ask"].n == 28
+    assert rows["effect", "pad"].n == 57
+    assert rows["effect", "ask"].n == 58
     score = texts.set_index(["unit_id", "seed"]).score
-    kept = [t for t in range(30) if t not in (4, 5, 6)]
+    kept = [t for t in range(60) if t not in (4, 5, 6)]
     per_seed = [
         np.mean([score[f"u{t}@edit/pad", seed] - score[f"u{t}", seed] for t in kept]) / sw
         for seed, sw in ((3, 2.0), (7, 1.0))
@@ -302,3 +302,10 @@ def test_pairs_that_were_not_scored_are_left_out():
     assert rows["designed_agreement", None].n == 24
     nothing = by_key(designed_rows(given.assign(score=np.nan), fits(), {0: 3.0}, MEMBER))
     assert nothing["designed_margin", None].reason == "no designed pair was scored"
+
+
+def test_an_edit_that_applies_in_few_prompts_has_no_effect_to_tell():
+    rows = by_key(causal_rows(table(texts=38), fits(), {0: 2.0}, MEMBER))
+    assert rows["effect", "ask"].reason == "the edit applies in 19 prompts, 20 are needed"
+    assert rows["causal_agreement", None].value is None
+    assert by_key(causal_rows(table(texts=40), fits(), {0: 2.0}, MEMBER))["effect", "ask"].value is not None
