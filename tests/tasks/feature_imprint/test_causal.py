@@ -127,7 +127,7 @@ def test_effects_of_a_reward_that_is_its_features_are_what_the_regression_predic
         assert rows["effect_declared", name].value == pytest.approx(expected)
         assert effect.dims == {"member": "model", "feature": edit.feature, "edit": name}
         assert effect.p_holm < 0.05
-        assert (effect.n, effect.n_clusters) == (30, 15)
+        assert (effect.n, effect.n_clusters) == (60, 30)
     agreement = rows["causal_agreement", None]
     assert (agreement.value, agreement.n) == (1.0, 4)
 
