@@ -22,7 +22,7 @@ class Params:
     draws: int = 1000
     seed: int = 0
     max_pairs: int | None = 500
-    edited_texts: int = 100
+    edited_texts: int = 150
 
     @property
     def names(self) -> tuple[str, ...]:
