@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness.registry import Registry
-from harness.text.feature import FEATURES
+from harness.text.feature import FEATURES, suffix
 
 Rewrite = Callable[[str, str], str | None]
 
@@ -27,8 +27,8 @@ class Edit:
 
     @property
     def variant(self) -> str:
-        """Name of the edited texts in a score table."""
-        return f"edit/{self.name}"
+        """Name of the edited texts in a score table; with the version, as for `Feature.column`."""
+        return f"edit/{self.name}{suffix(self.version)}"
 
     @property
     def __wrapped__(self) -> Rewrite:

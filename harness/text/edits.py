@@ -290,3 +290,7 @@ def _without(pattern: str, text: str) -> str:
         return found["next"].upper() if starts else found["next"]
 
     return re.sub(rf"(?:{pattern})(?P<next>\w)", drop, text, flags=re.IGNORECASE)
+
+
+STANDARD = tuple(name for name in EDITS.names() if EDITS.get(name).function.__module__ == __name__)
+"""The edits of this module: a fixed list, so that what is tried does not depend on what else is installed."""

@@ -39,13 +39,20 @@ class Feature:
 
     @property
     def column(self) -> str:
-        """Name of the feature's column in a score table."""
-        return f"x_{self.name}"
+        """Name of the feature's column in a score table; from version 2 on with the version, so that stored values of
+        another one are never taken for it.
+        """
+        return f"x_{self.name}{suffix(self.version)}"
 
     @property
     def __wrapped__(self) -> Measure:
         """The function, by which the registry tells a feature that is registered again from another of its name."""
         return self.function
+
+
+def suffix(version: str) -> str:
+    """What a version adds to the name that values are stored under: nothing for the first."""
+    return "" if version == "1" else f"@{version}"
 
 
 FEATURES: Registry[Feature] = Registry("feature", "reward_harness.features")

@@ -47,8 +47,8 @@ Units = Mapping[int, float]
 # --- texts ----------------------------------------------------------------------------------------
 
 
-def edited_units(units: Iterable[Unit], items: int, seed: int) -> tuple[Unit, ...]:
-    """Every registered edit of every reply of at most `items` items, wherever it applies.
+def edited_units(units: Iterable[Unit], items: int, seed: int, names: Sequence[str]) -> tuple[Unit, ...]:
+    """Every edit of these names of every reply of at most `items` items, wherever it applies.
 
     The items are those whose sha256 of seed and id comes first, so that a larger sample contains a smaller one. An
     edited unit has the variant `edit/{name}` and the id `{unit_id}@edit/{name}`; its prompt is untouched.
@@ -57,7 +57,7 @@ def edited_units(units: Iterable[Unit], items: int, seed: int) -> tuple[Unit, ..
     for unit in units:
         by_item.setdefault(unit.item_id, []).append(unit)
     drawn = sorted(by_item, key=lambda item: hashlib.sha256(f"{seed}:{item}".encode()).digest())[:items]
-    edits = [EDITS.get(name) for name in EDITS.names()]
+    edits = [EDITS.get(name) for name in names]
     made = (_edited(unit, one) for item in drawn for unit in by_item[item] for one in edits)
     return tuple(unit for unit in made if unit is not None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.errors import InputError
 from harness.preference import Unit
 from harness.task import TASKS, Arrays, Attach, Metric, Score, ScoreTable, Steps, Task, TaskData, TaskMeta, originals
 from harness.text.features import featurize
@@ -59,6 +60,7 @@ class FeatureImprint(Task):
     def evaluate(self, table: ScoreTable, arrays: Arrays, params: Any) -> list[Metric]:
         """Rows of every member but `reference`, whose part is to be compared with; what needs no model comes once."""
         regressors = text_regressors(params.names)
+        _need(table, regressors)
         metrics = _source_rows(table, regressors, params, {})
         labels = label_regressors()
         if all(r.column in table for r in labels):
@@ -68,9 +70,18 @@ class FeatureImprint(Task):
         return metrics
 
 
+def _need(table: ScoreTable, regressors: Sequence[Regressor]) -> None:
+    """Raises InputError where a feature's values are not in the table in the version that is installed."""
+    if absent := [r.column for r in regressors if r.column not in table]:
+        raise InputError(
+            f"the samples have no column {absent[0]}: they were made with another version of the feature, or without it; "
+            "run the task again, its scores are in the store"
+        )
+
+
 def _edited(data: TaskData, params: Any) -> tuple[Unit, ...]:
     regressed = [unit for unit in data.units() if unit.dataset != DESIGNED]
-    return edited_units(regressed, params.edited_texts, params.seed)
+    return edited_units(regressed, params.edited_texts, params.seed, params.edit_names)
 
 
 def _texts(table: ScoreTable) -> ScoreTable:

@@ -44,7 +44,7 @@ def test_an_edit_is_registered_under_its_functions_name():
         assert edit("exclamation", -1, version="3")(whisper) is whisper
         found = EDITS.get("whisper")
         assert (found.name, found.version, found.feature, found.direction) == ("whisper", "3", "exclamation", -1)
-        assert found.variant == "edit/whisper"
+        assert found.variant == "edit/whisper@3"
         edit("exclamation", -1)(whisper)
         with pytest.raises(InputError, match="two edits are called 'whisper'"):
             edit("exclamation", -1)(_namesake())

@@ -30,7 +30,7 @@ def test_a_plugin_adds_a_feature_and_may_run_twice(tmp_path):
     load_plugin(tmp_path / "dots.py")
     load_plugin(tmp_path / "dots.py")
     found = FEATURES.get("ellipsis")
-    assert (found.name, found.column, found.version) == ("ellipsis", "x_ellipsis", "3")
+    assert (found.name, found.column, found.version) == ("ellipsis", "x_ellipsis@3", "3")
     assert (found.kind, found.form, found.desired_sign) == ("spoiler", "binary", -1)
     assert found.function("", "well...") == 1.0
 

@@ -11,7 +11,7 @@ from harness.tasks.feature_imprint.causal import causal_rows, designed_rows, edi
 from harness.tasks.feature_imprint.fits import Fits
 
 from harness.preference import Message, PreferenceItem, Unit, units
-from harness.text.edits import EDITS
+from harness.text.edits import EDITS, STANDARD
 
 NAMES = ("log_words", "exclamation", "question", "hedging")
 BETA = np.array([0.5, -0.3, 0.2, 0.1])
@@ -68,7 +68,7 @@ def by_key(metrics) -> dict:
 
 def test_edited_units_are_whole_items_under_their_own_variant_with_the_prompt_untouched():
     mine = tuple(units(items()))
-    made = edited_units(mine, 4, seed=0)
+    made = edited_units(mine, 4, seed=0, names=STANDARD)
     originals = {u.unit_id: u for u in mine}
     assert len({u.item_id for u in made}) == 4
     assert len({u.unit_id for u in made}) == len(made)
@@ -88,18 +88,19 @@ def test_edited_units_are_whole_items_under_their_own_variant_with_the_prompt_un
 def test_the_sample_of_edited_items_depends_on_ids_and_seed_alone_and_grows():
     mine = tuple(units(items()))
     few, more, shuffled = (
-        {u.unit_id for u in edited_units(given, k, seed=0)} for given, k in ((mine, 3), (mine, 6), (mine[::-1], 3))
+        {u.unit_id for u in edited_units(given, k, seed=0, names=STANDARD)}
+        for given, k in ((mine, 3), (mine, 6), (mine[::-1], 3))
     )
     assert few == shuffled
     assert few < more
-    assert few != {u.unit_id for u in edited_units(mine, 3, seed=1)}
-    assert edited_units(mine, 0, seed=0) == ()
+    assert few != {u.unit_id for u in edited_units(mine, 3, seed=1, names=STANDARD)}
+    assert edited_units(mine, 0, seed=0, names=STANDARD) == ()
 
 
 def test_every_edit_that_applies_is_there():
     reply = "I think maybe it is so, and you know it."
     unit = Unit("u", "i", "c", "d", "s", "other", "chosen", (Message("user", "Is it?"), Message("assistant", reply)))
-    found = {u.variant: u.conversation[-1].content for u in edited_units([unit], 1, seed=0)}
+    found = {u.variant: u.conversation[-1].content for u in edited_units([unit], 1, seed=0, names=STANDARD)}
     assert found["edit/exclaim"] == "I think maybe it is so, and you know it!"
     assert {"edit/calm", "edit/state", "edit/unbold"}.isdisjoint(found)
     expected = {e.variant for e in map(EDITS.get, EDITS.names()) if e.apply("Is it?", reply) is not None}

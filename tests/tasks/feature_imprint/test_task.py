@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.errors import InputError
 from harness.labels import LabelRow, Labels, text_id
 from harness.llm.schema import LABELS, NUMBERED, schema_sha256
 from harness.metrics import evaluate
@@ -225,3 +226,16 @@ def test_a_label_that_is_mostly_unclear_leaves_the_others_their_pairs():
     betas = rows(metrics, "beta", source="labels")
     assert betas["honest"].reason == "known in 0% of the pairs, 80% are needed"
     assert betas["helpful"].n == len(ITEMS)
+
+
+def test_values_of_another_version_of_a_feature_are_not_taken_for_this_one():
+    table, arrays, _ = planted.drive(TASK, ITEMS[:60], constant, params=QUICK)
+    with pytest.raises(InputError, match="no column x_bold"):
+        TASK.evaluate(table.rename(columns={"x_bold": "x_bold@2"}), arrays, QUICK)
+
+
+def test_only_the_edits_that_are_named_are_tried():
+    params = dataclasses.replace(QUICK, edited_texts=5, edits="pad, ask")
+    table = planted.drive(TASK, ITEMS[:60], constant, params=params)[0]
+    assert set(table["variant"]) == {"original", "edit/pad", "edit/ask"}
+    assert set(TASK.Params().edit_names) > {"pad", "ask", "thank"}
