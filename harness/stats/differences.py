@@ -52,23 +52,23 @@ def first_differences(d: ArrayLike, X: ArrayLike, clusters: ArrayLike, names: Se
 def change(d: ArrayLike, reference: ArrayLike, X: ArrayLike, clusters: ArrayLike, names: Sequence[str]) -> Fit:
     """Coefficients of one model minus those of another on the same pairs, each in units of its own s_w.
 
-    `d` and `reference` (n,) are score differences in any unit; above 0, the model pays more than the reference. Both
-    units are estimated from the pairs, and the covariance is that of the whole ratios, linearised (corrections, 11).
-    Null with a reason as `first_differences`, and where a model ties on every pair. Raises ValueError likewise.
+    `d` and `reference` (n,) are score differences in any unit; above 0, the model pays more than the reference. Of
+    several seeds (seeds, n) the mean counts, each in its own unit; their spread is not in the covariance. All units are
+    estimated from the pairs, and the covariance is that of the whole ratios, linearised (corrections, 11). Null with a
+    reason as `first_differences`, and where a model ties on every pair. Raises ValueError likewise.
     """
-    outcomes = numbers(d, "d"), numbers(reference, "reference")
-    if outcomes[0].shape != outcomes[1].shape:
-        raise ValueError(
-            f"one row a pair in both: found {outcomes[0].size} of d and {outcomes[1].size} of the reference"
-        )
-    design = named(X, outcomes[0].size, names)
-    codes, groups = code(clusters, outcomes[0].size)
+    outcomes = _by_seed(d, "d"), _by_seed(reference, "reference")
+    size, other = (y.shape[1] for y in outcomes)
+    if size != other:
+        raise ValueError(f"one row a pair in both: found {size} of d and {other} of the reference")
+    design = named(X, size, names)
+    codes, groups = code(clusters, size)
     method = f"change of {METHOD}"
     reason = unfit(design, groups) or _tied(outcomes)
     if reason:
         return Fit.none(tuple(names), reason, codes, groups, "sw", method)
     weights = row_weights(design)
-    (coef, influence), (before, influence_before) = (_in_own_unit(y, design, weights) for y in outcomes)
+    (coef, influence), (before, influence_before) = (_in_own_units(y, design, weights) for y in outcomes)
     covariance = cr1(influence - influence_before, codes, groups)
     return Fit(tuple(names), coef - before, covariance, weights, codes, groups, "sw", method)
 
@@ -163,7 +163,19 @@ def _effective(columns: Floats, codes: Codes) -> Floats:
 
 def _tied(outcomes: Sequence[Floats]) -> str | None:
     """Why a model has no unit to measure in, or None."""
-    return None if all(y.any() for y in outcomes) else "every pair ties: the margins have no unit"
+    return None if all(y.any(axis=1).all() for y in outcomes) else "every pair ties: the margins have no unit"
+
+
+def _by_seed(values: ArrayLike, name: str) -> Floats:
+    """(seeds, n); one row where there is one seed."""
+    return np.stack([numbers(y, name) for y in np.atleast_2d(np.asarray(values, dtype=np.float64))])
+
+
+def _in_own_units(outcomes: Floats, design: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Means over seeds of what `_in_own_unit` finds in each."""
+    each = [_in_own_unit(y, design, weights) for y in outcomes]
+    coef, influence = (np.mean(part, axis=0) for part in zip(*each, strict=True))
+    return coef, influence
 
 
 def _in_own_unit(y: Floats, design: Floats, weights: Floats) -> tuple[Floats, Floats]:

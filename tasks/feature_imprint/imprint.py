@@ -11,6 +11,7 @@ from harness.stats.differences import change
 from harness.stats.estimate import Estimate
 from harness.stats.fit import Fit
 from harness.stats.multiplicity import benjamini_hochberg, holm
+from harness.stats.over_seeds import seeded
 from harness.stats.pooled import seal_pooled
 from harness.task import Metric
 
@@ -39,7 +40,9 @@ def member_rows(margins: Margins, human: Fit, dims: Mapping[str, str]) -> tuple[
     design, names = margins.design, margins.design.names
     if reason := margins.reason:
         nothing = dict.fromkeys(names, Estimate.null(reason, len(design.items)))
-        return feature_rows(design, dict.fromkeys(MEMBER_COLUMNS, nothing), dims), None, None
+        without_length = {name: null for name, null in nothing.items() if name != LENGTH}
+        empty = {**dict.fromkeys(MEMBER_COLUMNS, nothing), LEGACY: without_length}
+        return feature_rows(design, empty, dims), None, None
     X, clusters, d = design.differences(names), design.clusters, margins.scaled
     beta = Fits.linear(d, X, clusters, names)
     gaps = Fits.of(d, lambda one: gap(one, X, clusters, names))
@@ -77,25 +80,31 @@ def subset_rows(margins: Margins, parts: Mapping[tuple[str, str], Design], dims:
 def change_rows(ours: Margins, theirs: Margins, dims: Mapping[str, str]) -> list[Metric]:
     """`beta_ref` and `beta_change` = beta - beta_ref on the items both scored; above 0, the imprint grew.
 
-    Both units are estimated (corrections 11). Several seeds count by their mean.
+    Each model is in units of its s_w on these items, and both units are estimated (corrections 11). Several seeds of
+    either count by their mean, and their spread is in the interval (corrections 7).
     """
     common = ours.design.items.index.intersection(theirs.design.items.index)
-    post, pre = (m.within(ours.design.where(common)) for m in (ours, theirs))
+    post, pre = (m.within(ours.design.where(common)).remeasured() for m in (ours, theirs))
     design, names = post.design, post.design.names
-    reason = (
-        ours.reason
-        or (theirs.reason and f"reference: {theirs.reason}")
-        or (None if len(common) else "no item in common")
+    reasons = (
+        ours.reason,
+        theirs.reason and f"reference: {theirs.reason}",
+        None if len(common) else "no item in common",
+        post.reason,
+        pre.reason and f"reference: {pre.reason}",
     )
-    if reason:
+    if reason := next(filter(None, reasons), None):
         nothing = dict.fromkeys(names, Estimate.null(reason, len(common)))
         return feature_rows(design, dict.fromkeys(CHANGE_COLUMNS, nothing), dims)
     X, clusters = design.differences(names), design.clusters
-    first, second = (m.scaled.mean(axis=0) for m in (post, pre))
-    found = {
-        "beta_ref": by_name(names, Fits.linear(pre.scaled, X, clusters, names).coefficient),
-        "beta_change": by_name(names, change(first, second, X, clusters, names).estimate),
-    }
+    after, before = (Fits.linear(m.scaled, X, clusters, names) for m in (post, pre))
+    moved = Fits(change(post.raw, pre.raw, X, clusters, names), after.seeds)
+
+    def changed(name: str) -> Estimate:
+        of_reference = [value for fit in before.seeds if (value := fit.estimate(name).value) is not None]
+        return seeded(moved.coefficient(name), of_reference)
+
+    found = {"beta_ref": by_name(names, before.coefficient), "beta_change": by_name(names, changed)}
     return feature_rows(design, found, dims)
 
 
@@ -106,30 +115,26 @@ def human_fit(design: Design) -> Fit:
 
 
 def design_rows(design: Design, human: Fit, dims: Mapping[str, str]) -> list[Metric]:
-    """What no model changes: how often a feature occurs and differs, what can be estimated, what people pay for it."""
-    n, groups = len(design.items), len(np.unique(design.clusters))
+    """What no model changes: how often a feature occurs and differs in the pairs in which it is known, what can be
+    estimated, what people pay for it.
+    """
     made = []
     for r in design.regressors:
-        seen, of = design.diagnoses[r.name], {**dims, **r.dims}
-        ruler = design.scale.units[r.name]
+        seen, ruler, of = design.diagnoses[r.name], design.scale.units[r.name], {**dims, **r.dims}
+        chosen, rejected = design.chosen[r.name], design.rejected[r.name]
+        known = (chosen - rejected).notna()
         facts = {
             "desired_sign": float(r.desired_sign),
-            "prev_chosen": finite(design.chosen[r.name].mean() * ruler),
-            "prev_rejected": finite(design.rejected[r.name].mean() * ruler),
+            "prev_chosen": finite(chosen[known].mean() * ruler),
+            "prev_rejected": finite(rejected[known].mean() * ruler),
             "discordance": finite(seen.discordance),
             "vif": finite(seen.vif),
-            "effective_clusters": seen.effective_clusters,
+            "effective_clusters": finite(seen.effective_clusters),
         }
-        made += [
-            row(
-                name,
-                Estimate(
-                    value, n=n, n_clusters=groups, reason=None if value is not None else seen.reason or "no pairs"
-                ),
-                of,
-            )
-            for name, value in facts.items()
-        ]
+        groups = len(np.unique(design.clusters[known]))
+        for name, value in facts.items():
+            reason = None if value is not None else seen.reason or "no pairs"
+            made.append(row(name, Estimate(value, n=int(known.sum()), n_clusters=groups, reason=reason), of))
     return made + feature_rows(design, {"logodds_human": by_name(design.names, human.estimate)}, dims)
 
 

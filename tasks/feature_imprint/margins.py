@@ -71,3 +71,7 @@ class Margins:
         mask = self.design.items.index.isin(part.items.index)
         design = part.where(self.design.items.index)
         return replace(self, design=design, chosen=self.chosen[:, mask], rejected=self.rejected[:, mask])
+
+    def remeasured(self) -> Margins:
+        """The same in the unit of these items alone, where a part is to stand for itself."""
+        return replace(self, units=np.array([unit(d) for d in self.raw]))

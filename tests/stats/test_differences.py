@@ -353,3 +353,17 @@ def test_no_pairs_refuse_everything() -> None:
     assert [f.effective_clusters for f in found.values()] == [0.0, 0.0]
     assert all("0 effective" in str(f.reason) for f in found.values())
     assert [f.discordance for f in found.values()] == [0.0, 0.0]
+
+
+def test_change_of_several_seeds_is_the_mean_of_theirs_each_in_its_own_unit():
+    rng = np.random.default_rng(3)
+    X, clusters = rng.normal(size=(120, len(NAMES))), np.arange(120) // 2
+    seeds, reference = rng.normal(size=(3, 120)) * np.array([[1.0], [5.0], [0.2]]) + X[:, 0], rng.normal(size=120)
+    alone = [change(d, reference, X, clusters, NAMES).coef for d in seeds]
+    assert change(seeds, reference, X, clusters, NAMES).coef == pytest.approx(np.mean(alone, axis=0))
+    again = change(np.stack([seeds[0], 7 * seeds[0]]), reference, X, clusters, NAMES)
+    once = change(seeds[0], reference, X, clusters, NAMES)
+    assert again.coef == pytest.approx(once.coef)
+    assert again.covariance == pytest.approx(once.covariance)
+    tied = change(np.stack([seeds[0], 0 * seeds[0]]), reference, X, clusters, NAMES)
+    assert tied.reason == "every pair ties: the margins have no unit"
