@@ -24,7 +24,7 @@ class Endpoint(Frozen):
     base_url: str | None = None
     """None: OpenAI's own."""
     api_key_env: str = "OPENAI_API_KEY"
-    structured: Literal["auto"] | Mode = "auto"
+    structured: Literal["auto", Mode] = "auto"
     """How JSON is asked for; `auto` tries the strict schema once and goes down until the server follows."""
     temperature: float = Field(0.0, ge=0, le=2)
     seed: int | None = 0
@@ -41,12 +41,23 @@ class Endpoint(Frozen):
 
 
 def read_endpoint(path: Path) -> Endpoint:
-    """The endpoint of a YAML file. Raises InputError where it cannot be read or does not say one."""
+    """The endpoint of a YAML file. Raises InputError where it cannot be read or does not say one.
+
+    No value of the file is quoted: a key may stand in it by mistake.
+    """
     try:
         return Endpoint.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
-        said = str(error).splitlines()
-        raise InputError(
-            f"cannot read the endpoint {path}: {' '.join(line.strip() for line in said[:3])}; expected YAML such as "
-            "{model: NAME, base_url: http://localhost:8000/v1, api_key_env: MY_KEY}"
-        ) from error
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+    except UnicodeDecodeError:
+        why = "it is no UTF-8"
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        why = "it is no YAML" + (f" from line {mark.line + 1} on" if mark else "")
+    except ValidationError as error:
+        why = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the whole'}: {e['msg']}" for e in error.errors())
+    raise InputError(
+        f"cannot read the endpoint {path}: {why}. Expected YAML such as {{model: NAME, base_url: "
+        f"http://localhost:8000/v1, api_key_env: MY_KEY}}; its fields are {', '.join(Endpoint.model_fields)}, and the key "
+        "itself stands in the environment variable that api_key_env names"
+    )
