@@ -94,7 +94,9 @@ class BatchApi:
                 asked_s = retry_after(asked, datetime.now(UTC))
                 self._sleep(PATIENCE.wait(attempt, self._rng, asked_s))
         tries = self._endpoint.max_retries + 1
-        raise HarnessError(f"{place(self._endpoint)} does not answer ({why}, after {tries} tries). {KEPT}")
+        raise HarnessError(
+            f"{place(self._endpoint)} does not answer ({why}, tries: {tries}): check that it is up and run again. {KEPT}"
+        )
 
     def _give_up_if_final(self, error: APIStatusError) -> None:
         if end := hopeless(self._endpoint, error):

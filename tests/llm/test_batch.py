@@ -265,7 +265,7 @@ def test_a_batch_whose_making_was_not_heard_of_is_not_made_again(cache):
 
 def test_a_server_out_of_reach_ends_the_run_and_the_next_one_goes_on(cache):
     with serving(Script(poll_errors=[503] * 3)) as server:
-        with pytest.raises(HarnessError, match=r"HTTP 503, after 3 tries.*remembered"):
+        with pytest.raises(HarnessError, match=r"HTTP 503, tries: 3\): check.*remembered"):
             client(server, cache, max_retries=2).ask(questions(3))
         assert len(cache.open_batches(endpoint(server))) == 1
         assert all_answered(client(server, cache).ask(questions(3)), questions(3))
