@@ -10,9 +10,8 @@ from typing import Any
 from harness.config import LoadOptions, resolve_subject
 from harness.engine.engine import Engine, Job
 from harness.engine.store import ScoreStore
-from harness.labels import NO_LABELS, read_labels
 from harness.preference import Unit
-from harness.runner import plan
+from harness.runner import plan_all
 from harness.task import Task, TaskData
 
 SAMPLE = 64
@@ -35,13 +34,11 @@ def dry_run(
     """Plan a run and time a sample of 64 texts of each member: expected seconds are its rate times all tokens."""
     memory = ScoreStore(store)
     subject = resolve_subject(model, roles, family, options, memory, lambda progress: None)
-    given = read_labels(labels) if labels else NO_LABELS
     lines: list[str] = []
     members = tuple((m.member, m.seed) for m in subject.members)
     passes: dict[tuple[str, int], dict[Unit, float]] = {key: {} for key in members}
-    for task in tasks:
-        planned = plan(task, subject, params.get(task.meta.name, {}), data, data_dir, limit, given)
-        mine = TaskData(planned.suite.items, members, given)
+    for planned in plan_all(tasks, subject, params, data, data_dir, limit, labels):
+        task, mine = planned.task, TaskData(planned.suite.items, members, planned.labels)
         lines.append(f"{task.meta.name}@{task.meta.version}: {len(mine.items)} items, {len(mine.units())} texts")
         lines += [f"  missing: {name}" for name in planned.suite.missing]
         if reason := subject.lacks(task.meta.needs):

@@ -63,6 +63,11 @@ class Labels:
         present = {labeled_by for labeled_by, _ in self.rows}
         return tuple(p for p in PASSES if p in present)
 
+    def about(self, units: Iterable[Unit]) -> Labels:
+        """These labels where any of the units' texts has one, else none: what fits no text is no part of a result."""
+        labelled = {text for (_, text), row in self.rows.items() if row.labels}
+        return self if any(text_id(unit.conversation) in labelled for unit in units) else NO_LABELS
+
     def frame(self, units: Iterable[Unit]) -> pd.DataFrame:
         """Labels as columns to attach: `unit_id`, and for each field with numbers `x_label_{field}`, of other passes
         `x_label_{field}_{pass}`; yes 1, no 0, tones -1, 0, 1. Missing where unclear, not labelled, or failed.

@@ -21,7 +21,7 @@ from harness.gather import Gathering, gather
 from harness.labels import NO_LABELS, Labels, read_labels
 from harness.numerics import numerics
 from harness.outcomes import outcomes
-from harness.preference import Unit
+from harness.preference import Unit, units
 from harness.record import new_record, record_stop, timing, up_to_date
 from harness.results import store as files
 from harness.results.agreement import disagreements
@@ -73,10 +73,7 @@ def run(
     found = resolve_tasks(tasks)
     memory = ScoreStore(store)
     subject = resolve_subject(model, roles, family, options or LoadOptions(), memory, report)
-    given = read_labels(labels) if labels else NO_LABELS
-    planned = [
-        plan(task, subject, (params or {}).get(task.meta.name, {}), data, data_dir, limit, given) for task in found
-    ]
+    planned = plan_all(found, subject, params or {}, data, data_dir, limit, labels)
     started = {"started": datetime.now(UTC).isoformat(timespec="seconds"), "command": command}
     kept = {p.task.meta.name: up_to_date(p.task, p.record, subject, results) for p in planned if not overwrite}
     todo = [p for p in planned if not kept.get(p.task.meta.name)]
@@ -88,6 +85,31 @@ def run(
     return [kept.get(p.task.meta.name) or fresh[p.task.meta.name] for p in planned]
 
 
+def plan_all(
+    tasks: Sequence[Task],
+    subject: Subject,
+    params: Mapping[str, Mapping[str, Any]],
+    data: Sequence[str] | None,
+    data_dir: Path | None,
+    limit: int | None,
+    labels: Path | None,
+) -> list[Planned]:
+    """Every task with its data, and with the labels of a file where they are of its texts.
+
+    Raises InputError where they are of no task's texts: they were made from other data.
+    """
+    given = read_labels(labels) if labels else NO_LABELS
+    planned = [plan(task, subject, params.get(task.meta.name, {}), data, data_dir, limit, given) for task in tasks]
+    if given and planned and not any(p.labels for p in planned):
+        failed = sum(row.labels is None for row in given.rows.values())
+        raise InputError(
+            f"{labels} labels none of the replies to be scored: of its {len(given.rows)} rows {failed} have no label, the "
+            "others are of other texts. Make it with reward-harness label from the same --data and --max-pairs, or run "
+            "without --labels"
+        )
+    return planned
+
+
 def plan(
     task: Task,
     subject: Subject,
@@ -97,11 +119,12 @@ def plan(
     limit: int | None,
     labels: Labels,
 ) -> Planned:
-    """A task with checked parameters, loaded data and labels; `limit` and the task's own `max_pairs` bound each subset."""
+    """A task with checked parameters, loaded data and its labels; `limit` and the task's own `max_pairs` bound each subset."""
     params = task_params(task, given)
     suite = datasets.load(data or task.meta.suite, data_dir)
     for bound in (getattr(params, "max_pairs", None), limit):
         suite = datasets.restrict(suite, bound)
+    labels = labels.about(units(suite.items)) if labels else labels
     record = TaskRecord(
         name=task.meta.name,
         version=task.meta.version,

@@ -52,6 +52,16 @@ def test_a_failed_or_absent_label_is_missing_and_counted(tmp_path):
     assert (record.n_texts, record.n_failed, labels.passes) == (2, 1, ("first", "retest"))
 
 
+def test_labels_that_are_of_no_text_of_the_data_are_none():
+    labels = Labels({("first", r.text): r for r in (row(UNITS[0]), row(UNITS[1], labels=None))}, "ab")
+    assert labels.about(UNITS) is labels
+    assert labels.about(UNITS[:1]) is labels
+    assert not labels.about(UNITS[1:])
+    assert not labels.about(())
+    gold = Labels({("gold", text_id(UNITS[2].conversation)): row(UNITS[2], "gold")}, "ab")
+    assert gold.about(UNITS) is gold
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -12,11 +13,14 @@ import pandas as pd
 import pytest
 
 import harness
+from harness import datasets
 from harness.engine.progress import Progress
 from harness.errors import HarnessError, InputError
+from harness.labels import LabelRow, text_id, write_labels
 from harness.models.base import Resolved
 from harness.models.spec import ModelSpec
 from harness.outcomes import outcomes
+from harness.preference import Message
 from harness.results.store import read_record, read_samples
 from harness.task import TASKS, Accumulate, Attach, Capture, Metric, Score, Task, TaskMeta, originals
 from harness.testing import tiny
@@ -280,6 +284,57 @@ def test_recompute_gives_identical_metrics(run):
 def test_a_wrong_request_says_what_to_type_next(run, more, cure):
     with pytest.raises(InputError, match=cure):
         run(**more)
+
+
+def labels_of(path: Path, rows: Sequence[int], labels: dict | None) -> Path:
+    """A file of labels of the chosen replies of these rows of `PAIRS`."""
+    found = []
+    for i in rows:
+        said = Message("user", PAIRS[i]["prompt"]), Message("assistant", PAIRS[i]["chosen"])
+        error = "refused" if labels is None else None
+        found.append(LabelRow(text=text_id(said), labeler="m", schema_sha256="ab", labels=labels, error=error))
+    write_labels(path, found)
+    return path
+
+
+class Labelled(Accuracy):
+    """How many replies have a label."""
+
+    meta = TaskMeta("labelled", "1", "count", (), frozenset({"scores|compares"}), ("labelled",))
+
+    def steps(self, data, params):
+        yield Score(data.units()), Attach(data.labels.frame(data.units()) if data.labels else None)
+
+    def evaluate(self, table, arrays, params):
+        known = float(table["x_label_helpful"].notna().sum()) if "x_label_helpful" in table else None
+        return [Metric("labelled", known, "count", reason=None if known is not None else "no labels")]
+
+
+def test_labels_go_to_the_tasks_whose_replies_they_are_of(run, pairs, tmp_path):
+    suite = datasets.load([pairs])
+    few = {item.id for item in datasets.restrict(suite, 3).items}
+    other = next(i for i, item in enumerate(suite.items) if item.id not in few)
+    labels = labels_of(tmp_path / "l.jsonl", [other], {"helpful": "yes"})
+    plain, all_pairs = run(tasks=[Accuracy(), Labelled()], labels=labels, params={"accuracy": {"max_pairs": "3"}})
+    assert plain.record.task.labels is None
+    assert all_pairs.record.task.labels.sha256 == hashlib.sha256(labels.read_bytes()).hexdigest()
+    assert all_pairs.record.task.labels.labelers == {"first": ("m",)}
+    assert all_pairs.metric("labelled").value == 1.0
+
+
+@pytest.mark.parametrize("limit", [None, 3])
+def test_labels_of_other_texts_and_labels_that_are_all_missing_are_refused(run, tmp_path, limit):
+    none = labels_of(tmp_path / "none.jsonl", range(12), None)
+    with pytest.raises(
+        InputError, match=r"none of the replies to be scored: of its 12 rows 12 have no label.*--max-pairs"
+    ):
+        run(labels=none, limit=limit)
+    elsewhere = tmp_path / "elsewhere.jsonl"
+    row = LabelRow(text="0" * 32, labeler="m", schema_sha256="ab", labels={"helpful": "yes"})
+    write_labels(elsewhere, [row])
+    with pytest.raises(InputError, match="of its 1 rows 0 have no label, the others are of other texts"):
+        run(labels=elsewhere, limit=limit)
+    assert not (tmp_path / "results").exists()
 
 
 def test_a_results_place_that_cannot_be_written_loses_nothing(run, tmp_path):
