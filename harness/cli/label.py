@@ -83,7 +83,7 @@ def show_foreseen(passes: Sequence[Foreseen], as_json: bool) -> None:
     known = [p for p in passes if p.cost.dollars is not None and p.most is not None]
     if len(known) == len(passes):
         about, most = sum(p.cost.dollars or 0.0 for p in known), sum(p.most or 0.0 for p in known)
-        print(f"in all about {about:,.2f} dollars, at most {most:,.2f} before repairs; nothing was sent")
+        print(f"in all about {money(about)} dollars, at most {money(most)} before repairs; nothing was sent")
     else:
         print("in all an unknown cost: give the endpoints price_in and price_out; nothing was sent")
 
@@ -110,10 +110,13 @@ def show_done(out: Path, done: Done, found: Sequence[Reliability], as_json: bool
         print(f"  {reason}: {n}" + (f", such as: {short(done.words[reason])}" if reason in done.words else ""))
     for name, cost in done.spent.items():
         print(f"{name}: {used(cost)}")
-    for r in found:
+    for r in (r for r in found if r.kappa.n):
         flag = "  below 0.4: not to be ranked" if r.weak else ""
         values = f"{number(r.kappa)} on {r.kappa.n} texts, r of differences {number(r.differences)} on {r.differences.n} pairs"
         print(f"{r.field}, first against {r.against}: kappa {values}{flag}")
+    for against in dict.fromkeys(r.against for r in found):
+        if unjudged := [r.field for r in found if r.against == against and not r.kappa.n]:
+            print(f"{', '.join(unjudged)}, first against {against}: no text has the label in both passes")
 
 
 def number(estimate: Estimate) -> str:
@@ -124,9 +127,14 @@ def number(estimate: Estimate) -> str:
 def used(cost: Cost) -> str:
     """Requests, tokens and dollars in words."""
     about = "about " if cost.approximate else ""
-    price = "unknown cost" if cost.dollars is None else f"{about}{cost.dollars:,.2f} dollars"
+    price = "unknown cost" if cost.dollars is None else f"{about}{money(cost.dollars)} dollars"
     tokens = f"{about}{cost.prompt_tokens:,} tokens in and {cost.completion_tokens:,} out"
     return f"{cost.requests} requests ({cost.cached} replies are cached), {tokens}, {price}"
+
+
+def money(dollars: float) -> str:
+    """Dollars to the cent; what is less than one and not nothing is called that."""
+    return f"{dollars:,.2f}" if dollars == 0 or dollars >= 0.01 else "less than 0.01"
 
 
 def short(words: str) -> str:

@@ -250,6 +250,12 @@ def test_a_second_labeler_and_people_are_compared_and_weak_fields_flagged(cli):
     assert labels.passes == ("first", "second", "gold")
     assert labels.record().labelers == {"first": ("m",), "second": ("n",), "gold": ("people",)}
     assert re.search(rf"helpful, first against gold: kappa 1\.00 on {N} texts, r of differences null \(no pair", out)
+    (rest,) = [line for line in out.splitlines() if "no text has the label in both passes" in line]
+    assert rest.startswith("harmless_to_user, harmless_to_others, honest")
+    assert "sentiment, first against gold: " in rest
+    assert not re.search(r"honest, first against gold: kappa", out)
+    assert "dollars" in out
+    assert "less than 0.01 dollars" in out
     assert re.search(r"helpful, first against second: kappa -\d\.\d\d .* below 0\.4: not to be ranked\n", out)
     assert headers == {f"Bearer {KEY}"}
     assert KEY not in out + err + Path("l.jsonl").read_text()
