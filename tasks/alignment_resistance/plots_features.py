@@ -25,11 +25,11 @@ def features(record: ResultRecord, arrays: Arrays) -> Figure:
 
     Features that could not be estimated are named above. Raises InputError where none could.
     """
-    models = [rows for rows in measured(record) if any(m.value is not None for m in _of(rows).values())]
+    found = measured(record)
+    models = [rows for rows in found if any(m.value is not None for m in _of(rows).values())]
     if not models:
-        raise InputError(
-            "no feature has a coefficient: texts of single replies are missing, or all pairs are judged alike"
-        )
+        reasons = dict.fromkeys(str(m.reason) for rows in found for m in _of(rows).values())
+        raise InputError(f"no feature has a coefficient: {'; '.join(reasons) or 'none was regressed on'}")
     names = [name for name in _of(models[0]) if any(_of(rows)[name].value is not None for rows in models)]
     missing = [name for name in _of(models[0]) if name not in names]
 

@@ -8,7 +8,7 @@ import pytest
 from harness.errors import InputError
 from harness.metrics import evaluate
 from harness.preference import units
-from harness.results.schema import ResultRecord
+from harness.results.schema import MetricRecord, ResultRecord
 from harness.task import TASKS, pair_rows
 from harness.testing import planted
 from tests.leaderboard.records import model, result
@@ -140,3 +140,14 @@ def test_what_cannot_be_drawn_says_why():
             TASK.plots[name](compares, {})
         with pytest.raises(InputError, match="no model was measured"):
             TASK.plots[name](result("org/a", [], status="error", reason="boom"), {})
+
+
+def test_features_without_any_coefficient_say_the_reasons_of_the_rows():
+    rows = [
+        MetricRecord(
+            name="resist_coef", value=None, unit="pp", reason=reason, dims={"member": "model", "feature": feature}
+        )
+        for feature, reason in (("question", "separation: x"), ("bold", "too rare"), ("code", "too rare"))
+    ]
+    with pytest.raises(InputError, match=r"no feature has a coefficient: separation: x; too rare$"):
+        TASK.plots["features"](record_of(rows, ("model",)), {})
