@@ -30,7 +30,7 @@ TEXT_LENGTH = 200
 """No derived value of a row is longer than this; a reply would be."""
 
 LOCAL_PATH = re.compile(
-    r"(?<![\w.~/-])(?:/[A-Za-z_.][\w.@+-]*(?:/[\w.@+-]*)*|~/\S*|[A-Za-z]:[\\/]\S+|\\\\\w+\\\S*)|\bfile://\S+"
+    r"(?<![\w.~/…-])(?:/[A-Za-z_.][\w.@+-]*(?:/[\w.@+-]*)*|~/\S*|[A-Za-z]:[\\/]\S+|\\\\\w+\\\S*)|\bfile://\S+"
 )
 TOLERANCE = 1e-9
 

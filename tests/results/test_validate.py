@@ -118,6 +118,7 @@ def test_a_local_path_is_found_wherever_it_stands(tree, text):
         "mean / sd",
         "chosen/1-concise>rejected/2",
         "hf://datasets/org/a",
+        "run --labels '…/labels.jsonl' --store=…/s.sqlite",
     ],
 )
 def test_what_is_no_local_path_is_let_pass(tree, text):
