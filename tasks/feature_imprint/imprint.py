@@ -28,6 +28,7 @@ LEGACY = "beta_pooled"
 """Published without length and with a correction of its own: its p stays uncorrected here."""
 
 CHANGE_COLUMNS = ("beta_ref", "beta_change")
+NO_FEATURE = "no feature can be estimated"
 
 Estimates = Mapping[str, Estimate]
 
@@ -38,7 +39,7 @@ def member_rows(margins: Margins, human: Fit, dims: Mapping[str, str]) -> tuple[
     `human` is the fit of what people chose on the same features.
     """
     design, names = margins.design, margins.design.names
-    if reason := margins.reason:
+    if reason := margins.reason or (None if names else NO_FEATURE):
         nothing = dict.fromkeys(names, Estimate.null(reason, len(design.items)))
         without_length = {name: null for name, null in nothing.items() if name != LENGTH}
         empty = {**dict.fromkeys(MEMBER_COLUMNS, nothing), LEGACY: without_length}
@@ -46,6 +47,7 @@ def member_rows(margins: Margins, human: Fit, dims: Mapping[str, str]) -> tuple[
     X, clusters, d = design.differences(names), design.clusters, margins.scaled
     beta = Fits.linear(d, X, clusters, names)
     gaps = Fits.of(d, lambda one: gap(one, X, clusters, names))
+    choices = Fits.of(margins.agreed, lambda one: choice(one, X, clusters, names))
     given = np.column_stack([X, np.ones(len(X))])
     found = {
         "beta": by_name(names, beta.coefficient),
@@ -55,7 +57,7 @@ def member_rows(margins: Margins, human: Fit, dims: Mapping[str, str]) -> tuple[
         },
         "beta_given_human": by_name(names, Fits.linear(d, given, clusters, [*names, "human label"]).coefficient),
         LEGACY: _pooled(margins, [name for name in names if name != LENGTH]),
-        "logodds_rm": by_name(names, choice(margins.agreed.mean(axis=0), X, clusters, names).estimate),
+        "logodds_rm": by_name(names, choices.coefficient),
         "gap": by_name(names, gaps.coefficient),
     }
     return feature_rows(design, found, dims), beta, gaps

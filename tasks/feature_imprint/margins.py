@@ -26,6 +26,7 @@ class Margins:
     """
 
     design: Design
+    seeds: tuple[int, ...]
     chosen: np.ndarray
     rejected: np.ndarray
     units: np.ndarray
@@ -34,15 +35,16 @@ class Margins:
     @classmethod
     def of(cls, rows: ScoreTable, design: Design) -> Margins:
         """Margins from the rows of one member: one a unit and seed."""
-        sides = [side_means(mine, ["score"]) for _, mine in rows.groupby("seed", sort=True)]
+        by_seed = {int(seed): side_means(mine, ["score"]) for seed, mine in rows.groupby("seed", sort=True)}
         chosen, rejected = (
-            pd.concat([pair[k]["score"] for pair in sides], axis=1).reindex(design.items.index) for k in (0, 1)
+            pd.concat([pair[k]["score"] for pair in by_seed.values()], axis=1).reindex(design.items.index)
+            for k in (0, 1)
         )
         scored = (chosen.notna() & rejected.notna()).all(axis=1)
         ids = scored.index[scored]
         first, second = (frame.loc[ids].to_numpy(dtype=float).T for frame in (chosen, rejected))
         units = np.array([unit(d) for d in first - second])
-        return cls(design.where(ids), first, second, units, failed=int((~scored).sum()))
+        return cls(design.where(ids), tuple(by_seed), first, second, units, failed=int((~scored).sum()))
 
     @property
     def raw(self) -> np.ndarray:

@@ -16,6 +16,7 @@ from harness.stats.gold import gold_corrected
 from harness.task import Metric, ScoreTable
 
 from .columns import row
+from .fits import Fits
 from .imprint import by_name, feature_rows
 from .margins import Margins
 from .regressors import label_regressors
@@ -70,10 +71,9 @@ def gold_rows(margins: Margins, texts: ScoreTable, dims: Mapping[str, str]) -> l
         if name in columns:
             gold[name] = people[name] / scale[name]
     known = gold.notna().all(axis=1).to_numpy()
-    d = margins.scaled.mean(axis=0)
     filled = np.where(known[:, None], gold.to_numpy(dtype=float), X)
-    fit = gold_corrected(d, X, filled, known, design.clusters, design.names)
-    return feature_rows(design, {"beta_gold": by_name(design.names, fit.estimate)}, dims)
+    fits = Fits.of(margins.scaled, lambda one: gold_corrected(one, X, filled, known, design.clusters, design.names))
+    return feature_rows(design, {"beta_gold": by_name(design.names, fits.coefficient)}, dims)
 
 
 def _retest(texts: ScoreTable, name: str) -> Estimate:

@@ -14,6 +14,7 @@ from harness.task import Metric
 
 from .columns import SHARES, plain, row
 from .fits import Fits
+from .imprint import NO_FEATURE
 from .margins import Margins
 from .params import Params
 from .regressors import LENGTH, Regressor
@@ -35,7 +36,7 @@ def scalar_rows(
         "s_w": plain(float(margins.units.mean()), n) if n else Estimate.null("no item was scored"),
     }
     if beta is None or gaps is None:
-        nothing = Estimate.null(margins.reason or "nothing to regress", n)
+        nothing = Estimate.null(margins.reason or NO_FEATURE, n)
         names = (
             "target_imprint", "spoiler_imprint", "length_imprint", "imprint_gap", "selectivity", "r2", "r2_heldout",
             *(f"share_{p}" for p in SHARES), *(f"share_heldout_{p}" for p in SHARES),
@@ -53,10 +54,12 @@ def _imprints(margins: Margins, beta: Fits, gaps: Fits, params: Params, trusted:
     spoilers = [r.name for r in kept if r.kind == "spoiler"]
     weights = {r.name: r.desired_sign / len(targets) for r in targets}
     target = beta.read(lambda fit: fit.combine(weights)) if targets else Estimate.null("no target can be estimated")
+    why_not = margins.design.diagnoses[LENGTH].reason
+    length = Estimate.null(why_not, len(margins.design.items)) if why_not else beta.coefficient(LENGTH)
     return {
         "target_imprint": target,
         "spoiler_imprint": _rms(margins, beta, spoilers, params.seed),
-        "length_imprint": beta.coefficient(LENGTH),
+        "length_imprint": length,
         "imprint_gap": _rms(margins, gaps, [r.name for r in kept], params.seed),
     }
 

@@ -126,9 +126,9 @@ def _companion(
     rows: ScoreTable, scale: Scale, margins: Margins, beta: Fits | None, dims: Mapping[str, str]
 ) -> list[Metric]:
     """Edited texts and designed pairs of one member, measured by the ruler of the regression."""
-    plain = rows[(rows["condition"] == "none") & (rows["replicate"] == 0)]
-    scaled = plain.join(scale.apply(plain))
-    units = dict(zip(sorted(plain["seed"].unique()), margins.units.tolist(), strict=True))
+    unchanged = rows[(rows["condition"] == "none") & (rows["replicate"] == 0)]
+    scaled = unchanged.join(scale.apply(unchanged))
+    units = dict(zip(margins.seeds, margins.units.tolist(), strict=True))
     designed = scaled["dataset"] == DESIGNED
     metrics = causal_rows(scaled[~designed], beta, units, dims)
     if designed.any():

@@ -96,6 +96,10 @@ def test_what_each_side_chose_is_a_logit_of_its_own_credits():
     ):
         fit = choice(credits, X, CLUSTERS, NAMES)
         holds(found, pd.Series({name: fit.estimate(name).value for name in NAMES}))
+    own_fits = [choice((own(s) > 0).astype(float), X, CLUSTERS, NAMES).estimate("good").value for s in SCORES]
+    items = choice(agreed, X, CLUSTERS, NAMES).estimate("good").se
+    spread = np.var(own_fits, ddof=1) / 2
+    assert column(rows, "logodds_rm")["good"].se == pytest.approx((items**2 + spread) ** 0.5)
     assert HUMAN.estimate("good").low > 0 > HUMAN.estimate("bad").high
 
 
@@ -188,6 +192,9 @@ def test_change_of_several_seeds_is_between_their_means_and_carries_their_spread
         per_seed = [found[name].value for found in alone]
         assert m.value == pytest.approx(np.mean(per_seed))
         assert m.se**2 > np.var(per_seed, ddof=1) / 2
+    back = column(change_rows(margins(other), margins(*SCORES), DIMS), "beta_change")
+    for name, m in back.items():
+        assert (m.value, m.se) == (pytest.approx(-both[name].value), pytest.approx(both[name].se))
 
 
 def test_change_without_anything_in_common_or_without_a_unit_says_why():

@@ -148,3 +148,20 @@ def test_without_a_single_score_nothing_is_zero_but_the_count():
     found = scalars(np.nan * SCORES[0])
     assert (found["n"].value, found["n_failed"].value) == (0, 300)
     assert all(m.value is None and m.reason for name, m in found.items() if name not in ("n", "n_failed"))
+
+
+@pytest.mark.parametrize("n", [1, 10, 30])
+def test_too_few_prompts_for_any_feature_give_nulls_with_a_reason_and_no_error(n):
+    frame = texts(n)
+    found = scalars(paid(frame), frame=frame)
+    assert (found["n"].value, found["n_failed"].value) == (n, 0)
+    for name in ("target_imprint", "length_imprint", "selectivity", "r2", "share_target"):
+        assert (found[name].value, found[name].reason) == (None, "no feature can be estimated")
+
+
+def test_without_a_length_that_differs_the_others_are_still_there():
+    frame = FRAME.assign(x_log_words=3.0)
+    found = scalars(SCORES[0], frame=frame)
+    assert found["length_imprint"].reason == "differs in 0 effective clusters, 20 are needed"
+    assert found["target_imprint"].value > 0
+    assert found["share_length"].value is None

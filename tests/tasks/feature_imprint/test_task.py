@@ -239,3 +239,61 @@ def test_only_the_edits_that_are_named_are_tried():
     table = planted.drive(TASK, ITEMS[:60], constant, params=params)[0]
     assert set(table["variant"]) == {"original", "edit/pad", "edit/ask"}
     assert set(TASK.Params().edit_names) > {"pad", "ask", "thank"}
+
+
+def test_edited_and_designed_texts_are_in_no_regression_and_designed_ones_are_not_edited():
+    designed = tuple(
+        dataclasses.replace(i, id=f"designed/{i.id}", dataset="evalbiasbench", subset="length bias")
+        for i in items(np.random.default_rng(9), 60)
+    )
+    score = cached(pays({"toxicity": -1.0, "log_words": 0.5}, noise=0.5))
+    params = dataclasses.replace(QUICK, edited_texts=40)
+
+    def wild(unit: Any) -> float:
+        return score(unit) if unit.dataset == "scene" and unit.variant == "original" else 100 * noise(unit)
+
+    table, _, metrics = planted.drive(TASK, (*ITEMS, *designed), wild, params=params)
+    companion = {"causal_agreement", "designed_agreement", "designed_margin", "designed_predicted"}
+    companion |= {"effect", "effect_predicted", "effect_declared"}
+    assert {m.name for m in metrics} >= companion
+    found = {m.key: m.value for m in metrics if m.name not in companion}
+    assert found == {m.key: m.value for m in drive(score) if m.name not in companion}
+    edited = table[table["variant"] != "original"]
+    assert len(edited) > 40
+    assert set(edited["dataset"]) == {"scene"}
+
+
+def test_a_sample_too_small_for_any_feature_is_null_and_no_error():
+    metrics = drive(noise, data=ITEMS[:15], params=dataclasses.replace(QUICK, edited_texts=5))
+    for name in ("target_imprint", "spoiler_imprint", "length_imprint", "imprint_gap", "r2"):
+        assert scalar(metrics, name).reason == "no feature can be estimated"
+    assert scalar(metrics, "n").value == 15
+    assert all(m.value is None and m.reason for m in rows(metrics, "beta").values())
+
+
+def test_people_labels_add_corrected_coefficients_and_unlabelled_pairs_are_counted():
+    labels, helpful = labelled(0.0)
+    gone = {text_id(u.conversation) for u in UNITS[:30]}
+    kept = {key: row for key, row in labels.rows.items() if key[1] not in gone}
+    people = {
+        ("gold", text): row.model_copy(update={"labeled_by": "gold"})
+        for (by, text), row in kept.items()
+        if by == "first"
+    }
+    metrics = drive(lambda u: helpful[u.unit_id] + 0.5 * noise(u), labels=Labels(kept | people, "2" * 64))
+    gold, beta = (rows(metrics, name, source="labels") for name in ("beta_gold", "beta"))
+    assert gold["helpful"].value == pytest.approx(beta["helpful"].value)
+    (incomplete,) = [m for m in metrics if m.name == "n_incomplete" and m.dims == {"source": "labels"}]
+    (of_texts,) = [m for m in metrics if m.name == "n_incomplete" and not m.dims]
+    assert (incomplete.value, of_texts.value) == (len({u.item_id for u in UNITS[:30]}), 0)
+
+
+def test_what_is_better_and_what_heads_a_board():
+    found = {m.name: m for m in drive(cached(pays({"bold": 1.0}, noise=0.5))) if m.dims == {"member": "model"}}
+    better = {name: m.higher_is_better for name, m in found.items() if m.higher_is_better is not None}
+    assert better == {
+        "target_imprint": True, "spoiler_imprint": False, "imprint_gap": False, "accuracy": True, "selectivity": True,
+        "causal_agreement": True,
+    }  # fmt: skip
+    assert {name for name, m in found.items() if m.main} == set(TASK.meta.main_metrics)
+    assert TASK.Params(features="bold,standard,bold").names.count("bold") == 1
