@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Literal
 
 import yaml
@@ -38,6 +38,13 @@ class Endpoint(Frozen):
     price_out: float | None = Field(None, ge=0)
     batch_factor: float = Field(0.5, ge=0)
     """What a batch costs of the full price."""
+
+    @property
+    def name(self) -> str:
+        """The model as files that may be published name it: of a path on this machine only the last part, behind `…/`."""
+        paths = (PurePosixPath(self.model), PureWindowsPath(self.model))
+        local = [path for path in paths if path.is_absolute() or path.parts[:1] == ("~",)]
+        return f"…/{local[0].name}" if local else self.model
 
 
 def read_endpoint(path: Path) -> Endpoint:

@@ -121,7 +121,7 @@ def carry_out(
     for round_ in of:
         model = round_.endpoint.model
         client = carrier.client(round_.endpoint, sum(cost.dollars or 0.0 for cost in done.spent.values()))
-        labeler = Labeler(model, _Overheard(client, done.words))
+        labeler = Labeler(round_.endpoint.name, _Overheard(client, done.words))
         done.rows += label(items, labeler, round_.shares, seed=seed, report=report(model))
         done.spent[endpoint_name(round_.endpoint)] = client.spent
     return done

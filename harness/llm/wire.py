@@ -73,7 +73,7 @@ def _first(choices: list[Any]) -> tuple[str | None, Failure | None, str | None]:
     if message.get("refusal"):
         return None, "refused", sendable(str(message["refusal"]))
     if finish == "length":
-        return None, "cut", "the reply reached its limit of tokens"
+        return None, "cut", "the reply reached its limit of tokens: raise max_tokens in the endpoint's file"
     content = message.get("content")
     if content is not None and not isinstance(content, str):
         raise TypeError("content is no text")

@@ -6,6 +6,7 @@ import pytest
 
 from harness.errors import InputError
 from harness.llm.endpoint import Endpoint, read_endpoint
+from harness.results.validate import LOCAL_PATH
 
 KEY = "sk-very-secret"
 
@@ -14,6 +15,25 @@ def test_an_endpoint_is_read_from_a_few_lines(tmp_path):
     (tmp_path / "e.yaml").write_text("model: m\nbase_url: http://localhost:8000/v1\nprice_in: 0.15\n")
     read = read_endpoint(tmp_path / "e.yaml")
     assert read == Endpoint(model="m", base_url="http://localhost:8000/v1", price_in=0.15)
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("gpt-4o-mini", "gpt-4o-mini"),
+        ("org/model", "org/model"),
+        ("./models/a", "./models/a"),
+        ("llama3:8b", "llama3:8b"),
+        ("/srv/models/a", "…/a"),
+        ("~/models/a.gguf", "…/a.gguf"),
+        (r"C:\models\a.gguf", "…/a.gguf"),
+        (r"\\server\share\models\a", "…/a"),
+    ],
+)
+def test_a_labeler_is_named_without_the_place_of_its_files(model, name):
+    endpoint = Endpoint(model=model)
+    assert (endpoint.name, endpoint.model) == (name, model)
+    assert not LOCAL_PATH.search(endpoint.name)
 
 
 @pytest.mark.parametrize(

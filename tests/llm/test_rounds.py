@@ -42,6 +42,14 @@ def test_what_is_foreseen_is_what_is_sent_and_what_is_stored_is_free(cache):
     assert done.failed == {}
 
 
+def test_rows_name_a_model_in_files_without_its_place(cache):
+    with serving(answer(SAID)) as server:
+        todo = [Round(endpoint_of(server, model="/srv/models/judge"), {"first": 1.0})]
+        done = carry_out(ITEMS, todo, 0, Carrier(cache))
+        assert {body["model"] for body in server.bodies} == {"/srv/models/judge"}
+    assert {row.labeler for row in done.rows} == {"…/judge"}
+
+
 def test_both_labelers_spend_from_one_limit(cache):
     with serving(answer(SAID)) as server:
         two = [
