@@ -164,7 +164,8 @@ def test_failures_are_counted_rows_by_reason_and_the_rest_is_labelled(cli):
             return refusal("I cannot judge that.")
         if '"bad 2"' in said:
             return answer("no label")
-        return answer("Here it is: " + SAID) if '"bad 3"' not in said or seen.before else answer(SAID[:-1])
+        again = len(seen.body["messages"]) > 2
+        return answer("Here it is: " + SAID) if '"bad 3"' not in said or again else answer(SAID[:-1])
 
     with serving(script(choose)) as server:
         endpoint(server)
