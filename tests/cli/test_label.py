@@ -88,6 +88,19 @@ def test_every_reply_is_labelled_and_run_reads_the_file(cli):
     assert json.loads(out)[0]["task"]["labels"]["n_texts"] == 2 * N
 
 
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_file_of_labels_of_other_data_is_refused(cli, more):
+    with serving(answer(SAID)) as server:
+        endpoint(server)
+        assert label(cli, "--retest", 0)[0] == 0
+    Path("others.jsonl").write_text(json.dumps({"id": "r0", "prompt": "ask", "chosen": "good 0", "rejected": "bad 0"}))
+    given = ("--tasks", "alignment_resistance", "--data", "others.jsonl", "--labels", "l.jsonl")
+    code, _, err = cli("run", "--model", "null/longest", *given, *more)
+    assert code == 2
+    assert f"l.jsonl labels none of the replies to be scored: of its {2 * N} rows 0 have no label" in err
+    assert not Path("results").exists()
+
+
 def test_a_second_run_sends_nothing_and_writes_the_same_bytes(cli):
     with serving(answer(by_reply)) as server:
         endpoint(server)
