@@ -85,7 +85,9 @@ def _known(items: pd.DataFrame, name: str) -> float:
 
 def _unclear(items: pd.DataFrame, names: Sequence[str]) -> dict[str, Estimate]:
     """Nulls of what is known in too few pairs."""
-    few = {name: f"known in {_known(items, name):.0%} of the pairs, {MIN_CLEAR:.0%} are needed" for name in names}
+    few = {
+        name: f"known in {100 * _known(items, name):.3g}% of the pairs, {MIN_CLEAR:.0%} are needed" for name in names
+    }
     return {name: Estimate.null(few[name] if f"d_{name}" in items else NOT_ATTACHED, len(items)) for name in names}
 
 

@@ -97,7 +97,9 @@ class Design:
         names = [r.name for r in self.regressors if self.clear[r.name] >= MIN_CLEAR]
         found = estimability(self.differences(names), self.clusters, names, forced=(LENGTH,))
         unclear = {
-            name: Diagnosis(np.nan, np.nan, np.nan, f"known in {share:.0%} of the pairs, {MIN_CLEAR:.0%} are needed")
+            name: Diagnosis(
+                np.nan, np.nan, np.nan, f"known in {100 * share:.3g}% of the pairs, {MIN_CLEAR:.0%} are needed"
+            )
             for name, share in self.clear.items()
             if share < MIN_CLEAR
         }

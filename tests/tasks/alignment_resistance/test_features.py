@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 from harness.tasks.alignment_resistance.features import feature_rows, surface_rows
-from harness.tasks.alignment_resistance.items import FEATURE_NAMES, item_frame
+from harness.tasks.alignment_resistance.items import FEATURE_NAMES, LABEL_NAMES, LABEL_PREFIX, item_frame
 from harness.tasks.alignment_resistance.sample import Sample
 from scipy.special import expit
+from statsmodels.stats.multitest import multipletests
 
 from harness.labels import Labels
 from harness.preference import Message, PreferenceItem, Unit, cluster_id, units
@@ -197,3 +198,54 @@ def test_labels_are_a_regression_of_their_own_and_mostly_unclear_ones_are_left_o
     assert found["log_words"].value is not None
     plain = {m.dims["feature"] for m in metrics if m.name == "resist_coef" and "source" not in m.dims}
     assert plain == set(FEATURE_NAMES)
+
+
+def judged(n: int = 300, unclear: int = 0) -> pd.DataFrame:
+    """Items whose labels differ at random; `helpful` goes with what is wrong and is unclear in the first pairs."""
+    rng = np.random.default_rng(4)
+    rows = pd.DataFrame({"item_id": [f"{i:04d}" for i in range(n)], "cluster_id": [f"{i // 2:04d}" for i in range(n)]})
+    for name in LABEL_NAMES:
+        rows[f"d_{name}"] = rng.choice([-1.0, 0.0, 1.0], n) if name.startswith(LABEL_PREFIX) else rng.normal(size=n)
+    rows["wrong"] = (rng.random(n) < expit(-0.5 - 0.8 * rows[f"d_{LABEL_PREFIX}helpful"])).astype(float)
+    rows.loc[: unclear - 1, f"d_{LABEL_PREFIX}helpful"] = np.nan
+    return rows.assign(dataset="d", subset="s", seed=0, margin=1.0, tie=False)
+
+
+def label_coefs(rows: pd.DataFrame) -> dict[str, Metric]:
+    return coefs(feature_rows(Sample.of(rows), DIMS, LABEL_NAMES))
+
+
+def test_labels_stand_beside_length_and_are_one_family_by_their_own_names():
+    found = label_coefs(judged())
+    assert list(found) == ["log_words", *(name.removeprefix(LABEL_PREFIX) for name in LABEL_NAMES[1:])]
+    assert found["helpful"].ci.low > 0
+    ps = [m.p for m in found.values()]
+    assert [m.p_holm for m in found.values()] == pytest.approx(multipletests(ps, method="holm")[1])
+
+
+def test_a_label_known_in_four_fifths_of_the_pairs_costs_the_others_these_pairs():
+    found = label_coefs(judged(unclear=60))
+    assert {m.n for m in found.values()} == {240}
+    assert found["helpful"].value is not None
+
+
+def test_one_known_in_fewer_is_null_and_costs_nothing_and_is_in_no_family():
+    found = label_coefs(judged(unclear=61))
+    assert (found["helpful"].value, found["helpful"].p_holm) == (None, None)
+    assert found["helpful"].reason == "known in 79.7% of the pairs, 80% are needed"
+    others = [m for name, m in found.items() if name != "helpful"]
+    assert {m.n for m in others} == {300}
+    assert [m.p_holm for m in others] == pytest.approx(multipletests([m.p for m in others], method="holm")[1])
+
+
+def test_a_label_nobody_attached_is_not_called_unclear():
+    found = label_coefs(judged().drop(columns=f"d_{LABEL_PREFIX}insult"))
+    assert found["insult"].reason == "the score table has no such feature of single replies"
+    assert found["helpful"].value is not None
+
+
+def test_length_stays_however_much_the_labels_say_of_it():
+    rows = judged()
+    told = sum(rows[f"d_{name}"] for name in LABEL_NAMES[1:])
+    rows["d_log_words"] = told + 0.8 * np.random.default_rng(0).normal(size=len(rows))
+    assert all(m.value is not None for m in label_coefs(rows).values())

@@ -135,6 +135,12 @@ def test_seeds_count_by_their_mean_and_their_spread_is_in_the_error():
     np.testing.assert_allclose(beta.covariance(), mean.cov_params() + across, rtol=1e-7, atol=1e-12)
 
 
+def test_a_seed_without_a_fit_leaves_the_mean_without_an_interval_to_stand_on():
+    rows, *_ = member_rows(margins(SCORES[0], FRAME["x_log_words"].to_numpy()), HUMAN, DIMS)
+    assert all(m.value is None and "separation" in m.reason for m in column(rows, "logodds_rm").values())
+    assert all(m.value is not None for m in column(rows, "beta").values())
+
+
 def test_a_refused_feature_is_null_with_its_reason_and_in_no_family():
     frame = FRAME.assign(x_asked=1.0)
     design = Design.of(frame, REGRESSORS)
@@ -225,4 +231,4 @@ def test_the_design_says_how_often_a_feature_occurs_and_differs():
     }
     for name in ("vif", "effective_clusters", "discordance", "logodds_human"):
         unknown = column(rows, name)["bad"]
-        assert (unknown.value, unknown.reason) == (None, "known in 58% of the pairs, 80% are needed")
+        assert (unknown.value, unknown.reason) == (None, "known in 58.3% of the pairs, 80% are needed")
