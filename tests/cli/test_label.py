@@ -111,6 +111,7 @@ def test_a_second_run_sends_nothing_and_writes_the_same_bytes(cli):
         code, out, _ = label(cli)
         assert (code, len(server.bodies), Path("l.jsonl").read_bytes()) == (0, asked, first)
         assert f"m at {server.url}: 0 requests ({asked} replies are cached)" in out
+        assert ", 0.00 dollars" in out
     code, _, err = label(cli, "--replay")
     assert code == 0, err
     assert Path("l.jsonl").read_bytes() == first
