@@ -65,6 +65,6 @@ def row(
     return metric(name, found, COLUMNS[name], dims, p_holm=p_holm, q_bh=q_bh, main=main)
 
 
-def plain(value: float | None, n: int, reason: str | None = None) -> Estimate:
-    """A number that has no interval of its own, or null with the reason."""
-    return Estimate(value, n=n, reason=reason)
+def plain(value: float, n: int) -> Estimate:
+    """A number that has no interval of its own."""
+    return Estimate(value, n=n)

@@ -35,7 +35,8 @@ class Margins:
     @classmethod
     def of(cls, rows: ScoreTable, design: Design) -> Margins:
         """Margins from the rows of one member: one a unit and seed."""
-        by_seed = {int(seed): side_means(mine, ["score"]) for seed, mine in rows.groupby("seed", sort=True)}
+        seeds = sorted(int(seed) for seed in rows["seed"].unique())
+        by_seed = {seed: side_means(rows[rows["seed"] == seed], ["score"]) for seed in seeds}
         chosen, rejected = (
             pd.concat([pair[k]["score"] for pair in by_seed.values()], axis=1).reindex(design.items.index)
             for k in (0, 1)
