@@ -1,6 +1,7 @@
+"""Questions as batch files: mapped by id, kept, resubmitted, resumed, never paid twice."""
+
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import subprocess
@@ -15,44 +16,17 @@ import pytest
 from harness.errors import HarnessError, InputError
 from harness.llm import batch as module
 from harness.llm.ask import Ask, Told, Turn
-from harness.llm.batch import ROUNDS, BatchClient
+from harness.llm.batch import ROUNDS
 from harness.llm.batch_file import shards
-from harness.llm.cache import ReplyCache
 from harness.llm.client import Client
-from harness.llm.endpoint import Endpoint
 from tests.conftest import ROOT
 from tests.llm.batch_server import BatchServer, Script, serving
-
-KEY = "sk-secret-0123456789"
-SCHEMA = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+from tests.llm.batching import KEY, SCHEMA, all_answered, client, endpoint, questions, sent
 
 
 @pytest.fixture(autouse=True)
 def _key(monkeypatch):
     monkeypatch.setenv("BATCH_KEY", KEY)
-
-
-def questions(n: int, schema=None) -> list[Ask]:
-    return [Ask(f"id {i}", (Turn("system", "be brief"), Turn("user", f"question {i}")), schema) for i in range(n)]
-
-
-def endpoint(server: BatchServer, **settings) -> Endpoint:
-    return Endpoint(model="m", base_url=server.url, api_key_env="BATCH_KEY", **settings)
-
-
-def client(server: BatchServer, cache: ReplyCache, slept: list[float] | None = None, **settings) -> BatchClient:
-    given = {name: settings.pop(name) for name in ("replay", "max_cost") if name in settings}
-    sleep = (slept if slept is not None else []).append
-    return BatchClient(endpoint(server, **settings), cache, sleep=sleep, rng=np.random.default_rng(0), **given)
-
-
-def all_answered(replies, asks) -> bool:
-    assert list(replies) == [ask.id for ask in asks]
-    return all(replies[ask.id].text == f"answer to {ask.turns[-1].content}" for ask in asks)
-
-
-def sent(server: BatchServer) -> Counter[str]:
-    return Counter(row["body"]["messages"][-1]["content"] for batch in server.batches for row in server.rows(batch))
 
 
 def test_replies_are_mapped_by_id_whatever_their_order(cache):
@@ -369,45 +343,12 @@ def test_cost_is_limited_before_sending_and_counted_at_the_price_of_a_batch(cach
         assert one.spent.requests == 2
 
 
-@pytest.mark.parametrize(
-    ("status", "said"), [(400, "[key]"), (401, "environment variable BATCH_KEY"), (403, "the key in BATCH_KEY")]
-)
-def test_the_key_is_in_no_error_log_or_cache(cache, status, said, caplog):
-    caplog.set_level(logging.DEBUG)
-    with serving(Script(create_errors=[status], echo_key=True)) as server:
-        with pytest.raises(HarnessError) as raised:
-            client(server, cache).ask(questions(2))
-        assert not server.batches
-        assert said in str(raised.value)
-        client(server, cache).ask(questions(2))
-        assert server.keys == {f"Bearer {KEY}"}
-    assert KEY not in str(raised.value)
-    assert KEY not in caplog.text
-    cache.close()
-    for file in cache.path.parent.iterdir():
-        assert KEY.encode() not in file.read_bytes()
-
-
-def test_the_key_in_a_batch_s_fault_is_not_told(cache):
-    with serving(Script(ends=["failed"] * ROUNDS, echo_key=True)) as server:
-        reply = client(server, cache).ask(questions(1))["id 0"]
-        assert "[key]" in reply.detail
-        assert KEY not in reply.detail
-
-
-def test_the_key_in_a_request_s_error_is_not_stored(cache):
-    with serving(Script(where=lambda batch, row: "refused", echo_key=True)) as server:
-        reply = client(server, cache).ask(questions(1))["id 0"]
-        assert "[key]" in reply.detail
-        assert KEY not in reply.detail
-
-
 CHILD = """
 import sys
 from pathlib import Path
 from harness.llm.batch import BatchClient
 from harness.llm.cache import ReplyCache
-from tests.llm.test_batch import endpoint, questions
+from tests.llm.batching import endpoint, questions
 from tests.llm.batch_server import BatchServer, Script
 server = BatchServer(Script(), sys.argv[1])
 BatchClient(endpoint(server), ReplyCache(Path(sys.argv[2])), poll_s=0.05).ask(questions(6))
