@@ -12,7 +12,7 @@ from pydantic import Field
 from harness.models.spec import Frozen
 from harness.preference import canonical_json
 
-SCHEMA_VERSION = "1.0.0"
+SCHEMA_VERSION = "1.1.0"
 Status = Literal["success", "partial", "error", "not_applicable"]
 Trained = Literal["yes", "no", "unknown"]
 
