@@ -142,6 +142,7 @@ class _Game:
 
     @classmethod
     def of(cls, groups: Sequence[str]) -> _Game:
+        """The game of columns whose players are `groups`; Shapley's weights of every coalition's worth."""
         players = tuple(dict.fromkeys(groups))
         m = len(players)
         if m > MAX_PLAYERS:

@@ -64,7 +64,7 @@ class FeatureImprint(Task):
         metrics = _source_rows(table, regressors, params, {})
         labels = label_regressors()
         if all(r.column in table for r in labels):
-            texts = _texts(table)
+            texts = _texts(_regressed(table))
             metrics += reliability_rows(texts, LABELLED)
             metrics += _source_rows(table, labels, params, LABELLED, unreliable(texts))
         return metrics
@@ -84,10 +84,15 @@ def _edited(data: TaskData, params: Any) -> tuple[Unit, ...]:
     return edited_units(regressed, params.edited_texts, params.seed, params.edit_names)
 
 
-def _texts(table: ScoreTable) -> ScoreTable:
-    """The regressed replies, one row a unit."""
+def _regressed(table: ScoreTable) -> ScoreTable:
+    """Rows of the unchanged replies that are regressed: not the designed pairs."""
     rows = originals(table)
-    return rows[rows["dataset"] != DESIGNED].sort_values("unit_id").drop_duplicates("unit_id")
+    return rows[rows["dataset"] != DESIGNED]
+
+
+def _texts(rows: ScoreTable) -> ScoreTable:
+    """The replies, one row a unit, whoever scored it."""
+    return rows.sort_values("unit_id").drop_duplicates("unit_id")
 
 
 def _source_rows(
@@ -98,14 +103,13 @@ def _source_rows(
     distrusted: frozenset[str] = frozenset(),
 ) -> list[Metric]:
     """Everything one set of regressors gives, from the design's own rows to every member's."""
-    texts = _texts(table)
+    rows = _regressed(table)
+    texts = _texts(rows)
     design = Design.of(texts, regressors)
     human, parts = human_fit(design), design.subsets()
     metrics = [row("n_incomplete", plain(float(design.incomplete), len(design.items)), dims)]
     metrics += design_rows(design, human, dims)
-    rows = originals(table)
-    scored = rows[rows["dataset"] != DESIGNED].groupby("member", sort=True)
-    members = {str(member): Margins.of(mine, design) for member, mine in scored}
+    members = {str(member): Margins.of(mine, design) for member, mine in rows.groupby("member", sort=True)}
     for member, margins in members.items():
         if member == REFERENCE:
             continue

@@ -57,7 +57,7 @@ def column(rows: list[Metric], name: str, **dims: str) -> dict[str, Metric]:
     }
 
 
-def holds(rows: dict[str, Metric], coef: pd.Series, se: pd.Series | None = None) -> None:
+def check_holds(rows: dict[str, Metric], coef: pd.Series, se: pd.Series | None = None) -> None:
     assert set(rows) == set(coef.index)
     for name, m in rows.items():
         assert m.value == pytest.approx(coef[name], rel=1e-8, abs=1e-10), name
@@ -69,20 +69,20 @@ def test_betas_of_one_member_are_those_of_statsmodels_in_every_unit_and_beside_e
     rows, beta, gaps_ = member_rows(margins(SCORES[0]), HUMAN, DIMS)
     d = own(SCORES[0])
     whole = ols(d, X)
-    holds(column(rows, "beta"), whole.params, whole.bse)
+    check_holds(column(rows, "beta"), whole.params, whole.bse)
     assert beta.mean.coef == pytest.approx(whole.params.to_numpy())
     raw = ols(gaps(FRAME.assign(score=SCORES[0]), "score"), X)
-    holds(column(rows, "beta_raw"), raw.params, raw.bse)
+    check_holds(column(rows, "beta_raw"), raw.params, raw.bse)
     given = ols(d, X.assign(label=1.0))
-    holds(column(rows, "beta_given_human"), given.params.drop("label"), given.bse.drop("label"))
+    check_holds(column(rows, "beta_given_human"), given.params.drop("label"), given.bse.drop("label"))
     singles = {name: ols(d, X[[name]]) for name in NAMES}
-    holds(
+    check_holds(
         column(rows, "beta_univariate"),
         pd.Series({name: fit.params[name] for name, fit in singles.items()}),
         pd.Series({name: fit.bse[name] for name, fit in singles.items()}),
     )
     expected = gap(d, X, CLUSTERS, NAMES)
-    holds(column(rows, "gap"), pd.Series({name: expected.estimate(name).value for name in NAMES}))
+    check_holds(column(rows, "gap"), pd.Series({name: expected.estimate(name).value for name in NAMES}))
     assert gaps_.mean.estimate("tone") == expected.estimate("tone")
     assert {m.unit for m in column(rows, "beta_raw").values()} == {"reward"}
 
@@ -95,7 +95,7 @@ def test_what_each_side_chose_is_a_logit_of_its_own_credits():
         (column(design_rows(DESIGN, HUMAN, DIMS), "logodds_human"), np.ones(len(X))),
     ):
         fit = choice(credits, X, CLUSTERS, NAMES)
-        holds(found, pd.Series({name: fit.estimate(name).value for name in NAMES}))
+        check_holds(found, pd.Series({name: fit.estimate(name).value for name in NAMES}))
     own_fits = [choice((own(s) > 0).astype(float), X, CLUSTERS, NAMES).estimate("good").value for s in SCORES]
     items = choice(agreed, X, CLUSTERS, NAMES).estimate("good").se
     spread = np.var(own_fits, ddof=1) / 2
@@ -108,7 +108,7 @@ def test_the_published_fit_pools_raw_rewards_of_all_texts_without_length():
     levels = pd.DataFrame({name: ruler(FRAME, name) for name in NAMES if name != "log_words"})
     fit = sm.OLS(SCORES[0], sm.add_constant(levels)).fit()
     found = column(rows, "beta_pooled")
-    holds(found, fit.params.drop("const"), fit.bse.drop("const"))
+    check_holds(found, fit.params.drop("const"), fit.bse.drop("const"))
     assert all(m.p is not None and m.p_holm is None and m.q_bh is None for m in found.values())
 
 
@@ -130,7 +130,7 @@ def test_seeds_count_by_their_mean_and_their_spread_is_in_the_error():
     mean = ols(sum(own(s) for s in SCORES) / 2, X)
     spread = np.var([fit.params for fit in alone], axis=0, ddof=1) / 2
     se = np.sqrt(mean.bse**2 + spread)
-    holds(column(rows, "beta"), mean.params, se)
+    check_holds(column(rows, "beta"), mean.params, se)
     across = np.cov(np.array([fit.params for fit in alone]).T) / 2
     np.testing.assert_allclose(beta.covariance(), mean.cov_params() + across, rtol=1e-7, atol=1e-12)
 
@@ -168,7 +168,7 @@ def test_a_subset_is_fitted_alone_in_the_unit_of_the_whole():
     for subset in ("one", "two"):
         inside = FRAME[(FRAME["subset"] == subset) & (FRAME["side"] == "chosen")]["item_id"]
         fit = ols(d[inside], X)
-        holds(column(rows, "beta", dataset="d", subset=subset), fit.params, fit.bse)
+        check_holds(column(rows, "beta", dataset="d", subset=subset), fit.params, fit.bse)
 
 
 def test_a_subset_nobody_scored_says_so():
@@ -185,8 +185,8 @@ def test_change_is_ours_less_theirs_on_what_both_scored_each_in_its_unit_there()
     both = FRAME["item_id"][~np.isnan(ours) & ~np.isnan(theirs)].unique()
     post, pre = (gaps(FRAME.assign(score=s), "score")[both] for s in (ours, theirs))
     after, before = (ols(d / np.sqrt((d**2).mean() / 2), X) for d in (post, pre))
-    holds(column(rows, "beta_ref"), before.params, before.bse)
-    holds(column(rows, "beta_change"), after.params - before.params)
+    check_holds(column(rows, "beta_ref"), before.params, before.bse)
+    check_holds(column(rows, "beta_change"), after.params - before.params)
     assert column(rows, "beta_change")["good"].n == len(both)
 
 
