@@ -12,7 +12,7 @@ from harness.engine.engine import Engine, Job
 from harness.engine.store import ScoreStore
 from harness.preference import Unit
 from harness.runner import plan_all
-from harness.task import Task, TaskData
+from harness.task import Task
 
 SAMPLE = 64
 
@@ -28,6 +28,7 @@ def dry_run(
     params: dict[str, dict[str, Any]],
     limit: int | None,
     labels: Path | None,
+    rewrites: Path | None,
     store: Any,
     options: LoadOptions,
 ) -> str:
@@ -37,8 +38,8 @@ def dry_run(
     lines: list[str] = []
     members = tuple((m.member, m.seed) for m in subject.members)
     passes: dict[tuple[str, int], dict[Unit, float]] = {key: {} for key in members}
-    for planned in plan_all(tasks, subject, params, data, data_dir, limit, labels):
-        task, mine = planned.task, TaskData(planned.suite.items, members, planned.labels)
+    for planned in plan_all(tasks, subject, params, data, data_dir, limit, labels, rewrites):
+        task, mine = planned.task, planned.data(members)
         lines.append(f"{task.meta.name}@{task.meta.version}: {len(mine.items)} items, {len(mine.units())} texts")
         lines += [f"  missing: {name}" for name in planned.suite.missing]
         if reason := subject.lacks(task.meta.needs):

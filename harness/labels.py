@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
-import os
 import reprlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,9 +11,9 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import ValidationError
 
-from harness.errors import HarnessError, InputError
+from harness.errors import InputError
+from harness.jsonl import read_file, rows_of, write_rows
 from harness.llm.schema import LABELS, NUMBERED
 from harness.models.spec import Frozen
 from harness.preference import Conversation, Unit, canonical_json, messages_json
@@ -108,16 +105,8 @@ def text_id(conversation: Conversation) -> str:
 
 def read_labels(path: Path) -> Labels:
     """The labels of a file. Raises InputError where it cannot be read, a line is not a label, or a text is labelled twice in one pass."""
-    content = read_file(path)
+    content = read_file(path, "labels")
     return Labels(read_rows(path, content), hashlib.sha256(content).hexdigest())
-
-
-def read_file(path: Path) -> bytes:
-    """The bytes of a file of labels; raises InputError where there is none."""
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read the labels {path}: {error.strerror or error}") from error
 
 
 def read_rows(
@@ -128,13 +117,10 @@ def read_rows(
     Raises InputError with the line's number where it is not a label, or its text was labelled in this pass already.
     """
     rows: dict[tuple[Pass, str], LabelRow] = {}
-    for number, line in enumerate(content.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = _row(line, adapt)
-        except ValueError as error:
-            raise InputError(f"{path}:{number}: not a label: {error}") from error
+    for number, row in rows_of(content, LabelRow, adapt):
+        problem = row if isinstance(row, str) else wrong_values(row.labels or {})
+        if problem or isinstance(row, str):
+            raise InputError(f"{path}:{number}: not a label: {problem}")
         key = row.labeled_by, row.text
         if key in rows:
             raise InputError(
@@ -146,35 +132,10 @@ def read_rows(
     return rows
 
 
-def _row(line: bytes, adapt: Callable[[dict[str, Any]], dict[str, Any]]) -> LabelRow:
-    said = json.loads(line)
-    if not isinstance(said, dict):
-        raise ValueError(f"expected a JSON object, found {type(said).__name__}")
-    try:
-        row = LabelRow.model_validate(adapt(said))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    if problem := wrong_values(row.labels or {}):
-        raise ValueError(problem)
-    return row
-
-
 def write_labels(path: Path, rows: Iterable[LabelRow]) -> None:
     """Write rows as JSON lines sorted by pass and text: the whole file, or the old one stays. Raises HarnessError where it cannot."""
-    target = Path(path)
     ordered = sorted(rows, key=lambda row: (PASSES.index(row.labeled_by), row.text))
-    staged = target.with_name(f".{target.name}-{os.getpid()}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        staged.write_bytes("".join(row.model_dump_json() + "\n" for row in ordered).encode())
-        os.replace(staged, target)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            staged.unlink()
-        raise HarnessError(
-            f"cannot write {target}: {error.strerror or error}; replies are kept in the cache"
-        ) from error
+    write_rows(path, ordered)
 
 
 def wrong_values(labels: Mapping[str, object]) -> str | None:

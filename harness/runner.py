@@ -27,8 +27,9 @@ from harness.results import store as files
 from harness.results.agreement import disagreements
 from harness.results.result import Result
 from harness.results.schema import Counts, MetricRecord, Status, TaskRecord, config_hash
+from harness.rewrites import NO_REWRITES, Rewrites, read_rewrites
 from harness.subject import Subject
-from harness.task import Arrays, ScoreTable, Task, TaskData, empty_table, originals
+from harness.task import Arrays, Members, ScoreTable, Task, TaskData, empty_table, originals
 
 MAX_FAILED = 0.02
 """Share of failed rows above which a result is `partial`: too many holes to be compared."""
@@ -43,6 +44,11 @@ class Planned:
     suite: Suite
     record: TaskRecord
     labels: Labels = NO_LABELS
+    rewrites: Rewrites = NO_REWRITES
+
+    def data(self, members: Members) -> TaskData:
+        """What the task sees of it, asked for these members."""
+        return TaskData(self.suite.items, members, self.labels, self.rewrites)
 
 
 def run(
@@ -56,6 +62,7 @@ def run(
     params: Mapping[str, Mapping[str, Any]] | None = None,
     limit: int | None = None,
     labels: Path | None = None,
+    rewrites: Path | None = None,
     results: Path = Path("results"),
     store: Path | None = None,
     options: LoadOptions | None = None,
@@ -66,14 +73,14 @@ def run(
     """Evaluate one subject on some tasks and write what comes out below `results`; one Result a task.
 
     The subject is exactly one of `model`, `roles` (member -> model or list of seeds) or `family` (a YAML
-    file); `labels` a file that the verb `label` wrote. A model is a folder, a Hub id, `null/NAME`, `scores:FILE`, a ModelSpec or an adapter object; a task
+    file); `labels` and `rewrites` are files that the verbs `label` and `rewrite` wrote. A model is a folder, a Hub id, `null/NAME`, `scores:FILE`, a ModelSpec or an adapter object; a task
     a registered name or an object. `data` replaces the tasks' suites. Raises InputError where the request is
     wrong and HarnessError where the run fails; what was scored by then stays in the store.
     """
     found = resolve_tasks(tasks)
     memory = ScoreStore(store)
     subject = resolve_subject(model, roles, family, options or LoadOptions(), memory, report)
-    planned = plan_all(found, subject, params or {}, data, data_dir, limit, labels)
+    planned = plan_all(found, subject, params or {}, data, data_dir, limit, labels, rewrites)
     started = {"started": datetime.now(UTC).isoformat(timespec="seconds"), "command": command}
     kept = {p.task.meta.name: up_to_date(p.task, p.record, subject, results) for p in planned if not overwrite}
     todo = [p for p in planned if not kept.get(p.task.meta.name)]
@@ -93,13 +100,22 @@ def plan_all(
     data_dir: Path | None,
     limit: int | None,
     labels: Path | None,
+    rewrites: Path | None,
 ) -> list[Planned]:
-    """Every task with its data, and with the labels of a file where they are of its texts.
+    """Every task with its data, and with the labels and rewrites of files where they are of its texts.
 
     Raises InputError where they are of no task's texts: they were made from other data.
     """
     given = read_labels(labels) if labels else NO_LABELS
-    planned = [plan(task, subject, params.get(task.meta.name, {}), data, data_dir, limit, given) for task in tasks]
+    remade = read_rewrites(rewrites) if rewrites else NO_REWRITES
+    planned = [
+        plan(task, subject, params.get(task.meta.name, {}), data, data_dir, limit, given, remade) for task in tasks
+    ]
+    if remade and planned and not any(p.rewrites for p in planned):
+        raise InputError(
+            f"{rewrites} rewrites none of the replies to be scored: its {len(remade.rows)} rows are of other texts, or "
+            "failed. Make it with reward-harness rewrite from the same --data and --max-pairs, or run without --rewrites"
+        )
     if given and planned and not any(p.labels for p in planned):
         failed = sum(row.labels is None for row in given.rows.values())
         raise InputError(
@@ -118,13 +134,15 @@ def plan(
     data_dir: Path | None,
     limit: int | None,
     labels: Labels,
+    rewrites: Rewrites,
 ) -> Planned:
-    """A task with checked parameters, loaded data and its labels; `limit` and the task's own `max_pairs` bound each subset."""
+    """A task with checked parameters, loaded data, its labels and rewrites; `limit` and the task's own `max_pairs` bound each subset."""
     params = task_params(task, given)
     suite = datasets.load(data or task.meta.suite, data_dir)
     for bound in (getattr(params, "max_pairs", None), limit):
         suite = datasets.restrict(suite, bound)
     labels = labels.about(units(suite.items)) if labels else labels
+    rewrites = rewrites.about(units(suite.items)) if rewrites else rewrites
     record = TaskRecord(
         name=task.meta.name,
         version=task.meta.version,
@@ -134,10 +152,11 @@ def plan(
         datasets_missing=suite.missing,
         limit=limit,
         labels=labels.record() if labels else None,
+        rewrites=rewrites.record() if rewrites else None,
     )
     models = [(m.member, m.seed, m.resolved.spec.identity(), m.resolved.backend) for m in subject.members]
     record = record.model_copy(update={"config_hash": config_hash(record, models)})
-    return Planned(task, params, suite, record, labels)
+    return Planned(task, params, suite, record, labels, rewrites)
 
 
 def score_and_record(
@@ -147,9 +166,7 @@ def score_and_record(
     reasons = {p.task.meta.name: subject.lacks(p.task.meta.needs) for p in planned}
     apply = [p for p in planned if reasons[p.task.meta.name] is None]
     members = tuple((m.member, m.seed) for m in subject.members)
-    gatherings = {
-        p.task.meta.name: Gathering(p.task.steps(TaskData(p.suite.items, members, p.labels), p.params)) for p in apply
-    }
+    gatherings = {p.task.meta.name: Gathering(p.task.steps(p.data(members), p.params)) for p in apply}
     began = time.perf_counter()
     try:
         gather(list(gatherings.values()), subject)

@@ -18,6 +18,7 @@ from harness.labels import NO_LABELS, Labels
 from harness.preference import PreferenceItem, Unit
 from harness.reading import MOMENTS, Reading
 from harness.registry import Registry
+from harness.rewrites import NO_REWRITES, Rewrites
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -151,6 +152,8 @@ class TaskData:
     """(member, seed) of every model of the subject."""
     labels: Labels = NO_LABELS
     """What a language model or people said of the replies; empty without `--labels`."""
+    rewrites: Rewrites = NO_REWRITES
+    """What a language model made of the replies; empty without `--rewrites`."""
 
     def units(self) -> tuple[Unit, ...]:
         """Every reply of every item as a unit."""

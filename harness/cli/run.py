@@ -20,6 +20,7 @@ def run(
     param: Annotated[list[str] | None, typer.Option("-P", help="TASK.PARAM=VALUE.")] = None,
     limit: Annotated[int | None, typer.Option(help="Items a subset; such a result is never ranked.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Labels of the replies, as `label` writes them.")] = None,
+    rewrites: Annotated[Path | None, typer.Option(help="Rewrites of the replies, as `rewrite` writes them.")] = None,
     results: o.Results = Path("results"),
     overwrite: o.Overwrite = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print units, tokens and seconds to expect.")] = False,
@@ -52,6 +53,7 @@ def run(
         "params": split_params(param or [], found),
         "limit": limit,
         "labels": labels,
+        "rewrites": rewrites,
         "store": store,
         "options": o.load_options(given),
     }

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from harness.labels import LabelRow, read_file, read_rows, text_id
+from harness.jsonl import read_file
+from harness.labels import LabelRow, read_rows, text_id
 from harness.llm.answer import tidy
 from harness.llm.schema import schema_sha256
 from harness.preference import PreferenceItem, units
@@ -27,7 +28,7 @@ def read_gold(path: Path, items: Iterable[PreferenceItem]) -> list[LabelRow]:
         row = line if "labels" in line else _plain(line, texts)
         return row | {"labeled_by": "gold"}
 
-    return list(read_rows(path, read_file(path), adapt).values())
+    return list(read_rows(path, read_file(path, "labels"), adapt).values())
 
 
 def _plain(line: dict[str, Any], texts: dict[str, str]) -> dict[str, Any]:

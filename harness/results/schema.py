@@ -12,7 +12,7 @@ from pydantic import Field
 from harness.models.spec import Frozen
 from harness.preference import canonical_json
 
-SCHEMA_VERSION = "1.1.0"
+SCHEMA_VERSION = "1.2.0"
 Status = Literal["success", "partial", "error", "not_applicable"]
 Trained = Literal["yes", "no", "unknown"]
 
@@ -41,6 +41,17 @@ class LabelsRecord(Frozen):
     n_failed: int
 
 
+class RewritesRecord(Frozen):
+    """The rewrites by language models that a task used: the digest of their file, who rewrote, how, in which words of asking."""
+
+    sha256: str
+    rewriters: tuple[str, ...]
+    kinds: tuple[str, ...]
+    prompts: tuple[str, ...]
+    n_texts: int
+    n_failed: int
+
+
 class TaskRecord(Frozen):
     """Which measurement with which parameters on which data; `config_hash` is over it and over how the models were run."""
 
@@ -52,6 +63,7 @@ class TaskRecord(Frozen):
     datasets_missing: tuple[str, ...] = ()
     limit: int | None = None
     labels: LabelsRecord | None = None
+    rewrites: RewritesRecord | None = None
 
 
 class ModelRecord(Frozen):
@@ -102,9 +114,10 @@ def config_hash(task: TaskRecord, models: Iterable[tuple[str, int, dict[str, Any
     `models` are (member, seed, spec without prose, device). The hash names the result's folder, so that a
     record edited by hand no longer lies where it says.
     """
-    asked = task.model_dump(mode="json", exclude={"config_hash", "datasets", "labels"})
-    if task.labels:
-        asked["labels"] = task.labels.sha256
+    asked = task.model_dump(mode="json", exclude={"config_hash", "datasets", "labels", "rewrites"})
+    for name, files in (("labels", task.labels), ("rewrites", task.rewrites)):
+        if files:
+            asked[name] = files.sha256
     data = sorted([d.name, d.subset, d.items_sha256] for d in task.datasets)
     run = sorted([[member, seed, spec, device] for member, seed, spec, device in models], key=canonical_json)
     return hashlib.sha256(canonical_json([asked, data, run]).encode("utf-8", "surrogatepass")).hexdigest()[:8]

@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from harness.preference import Message, Unit
+from harness.preference import Unit
+from harness.rewrites import rewritten_unit
 from harness.sides import side_means
 from harness.stats.estimate import Estimate
 from harness.stats.linear import linear
@@ -65,10 +66,7 @@ def edited_units(units: Iterable[Unit], items: int, seed: int, names: Sequence[s
 def _edited(unit: Unit, edit: Edit) -> Unit | None:
     *before, last = unit.conversation
     reply = edit.apply("\n".join(turn.content for turn in before), last.content)
-    if reply is None:
-        return None
-    conversation = (*before, Message(last.role, reply))
-    return replace(unit, unit_id=f"{unit.unit_id}@{edit.variant}", conversation=conversation, variant=edit.variant)
+    return None if reply is None else rewritten_unit(unit, edit.variant, reply)
 
 
 # --- effects of edits -----------------------------------------------------------------------------
