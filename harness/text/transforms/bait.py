@@ -1,0 +1,1 @@
+"""Deliberate bait: what a judge of meaning should not pay for."""

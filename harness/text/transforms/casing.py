@@ -1,0 +1,1 @@
+"""Capital letters and the last mark of a reply."""

@@ -1,0 +1,1 @@
+"""Code blocks without comments, or without what Python does not read."""

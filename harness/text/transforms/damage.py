@@ -1,0 +1,1 @@
+"""Noise: letters and words swapped, lost, doubled or mistaken."""

@@ -1,0 +1,1 @@
+"""Markdown and lists taken away or put in."""

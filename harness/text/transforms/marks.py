@@ -1,0 +1,1 @@
+"""Space, line ends, Unicode forms, quotation marks: what surrounds the words."""

@@ -1,0 +1,1 @@
+"""American and British spelling."""

@@ -1,0 +1,1 @@
+"""The same words written another way: contractions and small numbers."""
