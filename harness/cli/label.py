@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli import options as o
+from harness.cli.asking import print_failed, print_foreseen, print_spent, short
 
 if TYPE_CHECKING:
-    from harness.llm.cost import Cost
+    from harness.llm.carrier import Foreseen
     from harness.llm.reliability import Reliability
-    from harness.llm.rounds import Done, Foreseen
+    from harness.llm.rounds import Done
     from harness.stats.estimate import Estimate
-
-WORDS = 200
-"""Characters that are shown of a server's words."""
 
 
 def label(
@@ -45,9 +43,10 @@ def label(
     from harness.errors import HarnessError
     from harness.labels import write_labels
     from harness.llm.cache import ReplyCache
+    from harness.llm.carrier import Carrier
     from harness.llm.gold import read_gold
     from harness.llm.reliability import reliability
-    from harness.llm.rounds import Carrier, carry_out, foresee, rounds
+    from harness.llm.rounds import carry_out, foresee, rounds
     from harness.runner import MAX_FAILED
 
     suite = datasets.load(data.split(","), data_dir)
@@ -76,16 +75,10 @@ def show_foreseen(passes: Sequence[Foreseen], as_json: bool) -> None:
     from dataclasses import asdict
 
     if as_json:
-        print(json.dumps({"passes": [asdict(p) for p in passes]}, ensure_ascii=False))
+        said = [{"labeled_by": p.stage, "model": p.model, "cost": asdict(p.cost), "most": p.most} for p in passes]
+        print(json.dumps({"passes": said}, ensure_ascii=False))
         return
-    for p in passes:
-        print(f"{p.labeled_by} by {p.model}: {p.cost.requests + p.cost.cached} texts, {used(p.cost)}")
-    known = [p for p in passes if p.cost.dollars is not None and p.most is not None]
-    if len(known) == len(passes):
-        about, most = sum(p.cost.dollars or 0.0 for p in known), sum(p.most or 0.0 for p in known)
-        print(f"in all about {money(about)} dollars, at most {money(most)} before repairs; nothing was sent")
-    else:
-        print("in all an unknown cost: give the endpoints price_in and price_out; nothing was sent")
+    print_foreseen(passes, "texts")
 
 
 def show_done(out: Path, done: Done, found: Sequence[Reliability], as_json: bool) -> None:
@@ -106,10 +99,8 @@ def show_done(out: Path, done: Done, found: Sequence[Reliability], as_json: bool
         print(json.dumps(said, ensure_ascii=False))
         return
     print(f"{out}: {labelled} of {len(done.rows)} labelled")
-    for reason, n in done.failed.items():
-        print(f"  {reason}: {n}" + (f", such as: {short(done.words[reason])}" if reason in done.words else ""))
-    for name, cost in done.spent.items():
-        print(f"{name}: {used(cost)}")
+    print_failed(done.failed, done.words)
+    print_spent(done.spent)
     for r in (r for r in found if r.kappa.n):
         flag = "  below 0.4: not to be ranked" if r.weak else ""
         values = f"{number(r.kappa)} on {r.kappa.n} texts, r of differences {number(r.differences)} on {r.differences.n} pairs"
@@ -122,22 +113,3 @@ def show_done(out: Path, done: Done, found: Sequence[Reliability], as_json: bool
 def number(estimate: Estimate) -> str:
     """An estimate's value, or why there is none."""
     return f"{estimate.value:.2f}" if estimate.value is not None else f"null ({estimate.reason})"
-
-
-def used(cost: Cost) -> str:
-    """Requests, tokens and dollars in words."""
-    about = "about " if cost.approximate else ""
-    price = "unknown cost" if cost.dollars is None else f"{about}{money(cost.dollars)} dollars"
-    tokens = f"{about}{cost.prompt_tokens:,} tokens in and {cost.completion_tokens:,} out"
-    return f"{cost.requests} requests ({cost.cached} replies are cached), {tokens}, {price}"
-
-
-def money(dollars: float) -> str:
-    """Dollars to the cent; what is less than one and not nothing is called that."""
-    return f"{dollars:,.2f}" if dollars == 0 or dollars >= 0.01 else "less than 0.01"
-
-
-def short(words: str) -> str:
-    """The beginning of a server's words, in one line."""
-    line = " ".join(words.split())
-    return line if len(line) <= WORDS else line[: WORDS - 1] + "…"

@@ -10,31 +10,28 @@ itself for every new schema.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
 
 from harness.labels import PASSES, Label, LabelRow, Pass, text_id
+from harness.llm import repair
 from harness.llm.answer import read_answer
-from harness.llm.ask import Ask, Asker, Reply, Told
+from harness.llm.ask import Ask, Asker
 from harness.llm.prompt import FIXED, PROMPT_VERSION, Order, mend, orders, question
+from harness.llm.repair import Report
 from harness.llm.schema import answer_schema, schema_sha256
 from harness.preference import Conversation, PreferenceItem, units
 
 ORDERS = 4
 """Orders of fields in which texts are asked again."""
 
-QUARANTINED = "quarantined"
-"""The `error` of a text whose answer was no label twice begins with this; others are a `Failure` of the reply."""
-
 FIRST: Mapping[Pass, float] = {"first": 1.0, "retest": 0.05}
 SECOND: Mapping[Pass, float] = {"second": 0.10}
 """Share of the items in each pass of the first labeler, and of another one."""
-
-Report = Callable[[Told], None]
 
 
 @dataclass(frozen=True)
@@ -78,16 +75,9 @@ def questions(
 
 
 def answers(asks: Iterable[Ask], labeler: Labeler, report: Report = lambda told: None) -> list[LabelRow]:
-    """A row for every question. An answer that is no label goes back once, with what is wrong with it; the second wrong
-    one puts the text into quarantine.
-    """
-    todo = {ask.id: ask for ask in asks}
-    rows, wrong = _read(labeler, labeler.asker.ask(todo.values(), report))
-    if wrong:
-        again = [replace(todo[id], turns=mend(todo[id].turns, text, said)) for id, (text, said) in wrong.items()]
-        mended, still = _read(labeler, labeler.asker.ask(again, report))
-        rows += mended + [_row(labeler, id, None, f"{QUARANTINED}: {said}") for id, (_, said) in still.items()]
-    return rows
+    """A row for every question: a label, or why there is none (`harness.llm.repair`)."""
+    found = repair.answers(asks, labeler.asker, read_answer, mend, report)
+    return [_row(labeler, id, answer.value, answer.error) for id, answer in found.items()]
 
 
 def _ask(labeled_by: Pass, text: str, conversation: Conversation, seed: int) -> Ask:
@@ -107,21 +97,6 @@ def _orders(seed: int) -> tuple[Order, ...]:
 def _schema(order: Order) -> Mapping[str, Any]:
     # One object for all questions: there may be several hundred thousand.
     return answer_schema(order)
-
-
-def _read(labeler: Labeler, replies: Mapping[str, Reply]) -> tuple[list[LabelRow], dict[str, tuple[str, str]]]:
-    """Rows of the replies that are labels or failures; of the others, by id, what was said and what is wrong with it."""
-    rows: list[LabelRow] = []
-    wrong: dict[str, tuple[str, str]] = {}
-    for id, reply in replies.items():
-        if reply.text is None:
-            rows.append(_row(labeler, id, None, reply.failure))
-            continue
-        try:
-            rows.append(_row(labeler, id, read_answer(reply.text), None))
-        except ValueError as error:
-            wrong[id] = reply.text, str(error)
-    return rows, wrong
 
 
 def _row(labeler: Labeler, id: str, labels: Label | None, error: str | None) -> LabelRow:

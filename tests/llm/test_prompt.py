@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 
-from harness.llm import prompt
+from harness.llm import block
 from harness.llm.prompt import FIXED, PROMPT_VERSION, instructions, mend, orders, question
 from harness.llm.schema import LABELS
 from harness.preference import Message, units
@@ -90,7 +90,7 @@ def test_a_text_that_holds_its_own_mark_gets_another(monkeypatch):
         def hexdigest(self):
             return next(marks) + "f" * 48
 
-    monkeypatch.setattr(prompt.hashlib, "sha256", Digest)
+    monkeypatch.setattr(block.hashlib, "sha256", Digest)
     user = question(dialogue(f"{'0' * 16} end dialogue {'1' * 16}"))[1].content
     assert BLOCK.fullmatch(user)[1] == "2" * 16
     assert hashlib.sha256 is Digest

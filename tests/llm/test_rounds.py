@@ -10,9 +10,10 @@ import pytest
 
 from harness.errors import HarnessError, InputError
 from harness.llm.batch import BatchClient
+from harness.llm.carrier import Carrier
 from harness.llm.client import Client
 from harness.llm.labeler import FIRST, SECOND, questions
-from harness.llm.rounds import Carrier, Round, carry_out, foresee, rounds
+from harness.llm.rounds import Round, carry_out, foresee, rounds
 from harness.llm.schema import LABELS
 from harness.testing import planted
 from tests.llm.server import answer, completion, endpoint_of, refusal, script, sending, serving
@@ -35,7 +36,7 @@ def test_what_is_foreseen_is_what_is_sent_and_what_is_stored_is_free(cache):
         assert not server.bodies
         done = carry_out(ITEMS, todo, 0, Carrier(cache))
         after = foresee(ITEMS, todo, 0, Carrier(cache))
-    assert [p.labeled_by for p in before] == ["first", "retest"]
+    assert [p.stage for p in before] == ["first", "retest"]
     assert sum(p.cost.requests for p in before) == len(server.bodies) == len(done.rows)
     assert [(p.cost.requests, p.cost.cached) for p in after] == [(0, p.cost.requests) for p in before]
     assert [p.most for p in before] == [None, None], "no prices"
@@ -121,8 +122,8 @@ def test_a_batch_is_carried_as_one_and_foreseen_at_its_price(cache):
     with serving(answer(SAID)) as server:
         todo = [Round(endpoint_of(server, **PAID, batch_factor=0.25), FIRST)]
     alone, batch = Carrier(cache), Carrier(cache, batch=True)
-    assert isinstance(alone.client(todo[0].endpoint, 0.0), Client)
-    assert isinstance(batch.client(todo[0].endpoint, 0.0), BatchClient)
+    assert isinstance(alone.client(todo[0].endpoint, 0.0, 9), Client)
+    assert isinstance(batch.client(todo[0].endpoint, 0.0, 9), BatchClient)
     for one, other in zip(foresee(ITEMS, todo, 0, alone), foresee(ITEMS, todo, 0, batch), strict=True):
         assert other.cost.dollars == pytest.approx(one.cost.dollars / 4)
         assert other.most == pytest.approx(one.most / 4)

@@ -23,7 +23,8 @@ from harness.llm.ask import Ask, Turn
 from harness.llm.cache import ReplyCache
 from harness.llm.client import Client
 from harness.llm.endpoint import Endpoint
-from harness.llm.labeler import QUARANTINED, Labeler, label
+from harness.llm.labeler import Labeler, label
+from harness.llm.repair import QUARANTINED
 from harness.llm.schema import answer_schema
 from harness.preference import Message, PreferenceItem, units
 from tests.llm.tiny_lm import LABEL, write_models
