@@ -7,22 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize
-from scipy.special import expit
 
-from harness.stats.clusters import Floats, code, cr1, credits_of, numbers
+from harness.stats.clusters import Floats, code, credits_of, numbers
 from harness.stats.differences import unit
+from harness.stats.firth import SCALE, firth_logit, separated
 from harness.stats.fit import Fit
 from harness.stats.least_squares import named, unfit
-from harness.stats.regression import logit_weights, separating
 
 METHOD = "Firth logit without intercept, CR1, t"
-SCALE = "log_odds"
 MARGIN = "margin"
 """The model's own margin among the names of `gap`."""
-
-CLOSE = 1e-6
-"""Largest step that may be left to the fit, in standard errors where all is indifferent."""
 
 
 def choice(credits: ArrayLike, X: ArrayLike, clusters: ArrayLike, names: Sequence[str]) -> Fit:
@@ -65,17 +59,10 @@ def gap(d: ArrayLike, X: ArrayLike, clusters: ArrayLike, names: Sequence[str]) -
 
 def _fit(y: Floats, X: Floats, clusters: ArrayLike, names: tuple[str, ...]) -> Fit:
     codes, groups = code(clusters, y.size)
-    root = np.sqrt((X**2).sum(axis=0) / max(1, len(X)))
-    size = np.where(root > 0, root, 1.0)
-    design = X / size
-    reason = _not_estimable(y, design, groups, names)
-    coef = None if reason else _firth(y, design)
-    if coef is None:
-        reason = reason or "the fit ran away: a combination of features all but determines the choice"
+    reason = _not_estimable(y, X, groups, names)
+    if reason:
         return Fit.none(names, reason, codes, groups, SCALE, METHOD)
-    covariance = cr1(_influence(y, design, coef), codes, groups) / np.outer(size, size)
-    weights = logit_weights(design, expit(design @ coef)) / size[:, None]
-    return Fit(names, coef / size, covariance, weights, codes, groups, SCALE, METHOD)
+    return firth_logit(y, X, clusters, names, METHOD)
 
 
 def _not_estimable(y: Floats, X: Floats, groups: int, names: tuple[str, ...]) -> str | None:
@@ -83,41 +70,6 @@ def _not_estimable(y: Floats, X: Floats, groups: int, names: tuple[str, ...]) ->
         return f"no pair differs in {', '.join(alike)}"
     if reason := unfit(X, groups):
         return reason
-    if (direction := separating(y, X)) is not None:
-        involved = [name for name, step in zip(names, direction, strict=True) if abs(step) > 1e-6]
+    if involved := separated(y, X, names):
         return f"separation: choices are predicted perfectly by {', '.join(involved)}, no finite coefficients"
     return None
-
-
-def _firth(y: Floats, X: Floats) -> Floats | None:
-    """The maximum of log-likelihood + log|information|/2; None if it is not reached."""
-    q, r = np.linalg.qr(X)
-    white = 2 * q  # the information is the identity where all is indifferent
-
-    def loss(at: Floats) -> float:
-        eta = white @ at
-        penalty = np.linalg.slogdet(_information(white, expit(eta)))[1] / 2
-        return float(np.logaddexp(0, eta).sum() - y @ eta - penalty)
-
-    def slope(at: Floats) -> Floats:
-        return -_information(white, expit(white @ at)) @ _influence(y, white, at).sum(axis=1)
-
-    # Fisher scoring, the textbook way, crawls where single pairs carry a coefficient; quasi-Newton steps do not.
-    found = minimize(loss, np.zeros(X.shape[1]), jac=slope, method="BFGS", options={"gtol": 1e-9}).x
-    step = _influence(y, white, found).sum(axis=1)
-    return np.linalg.solve(r, 2 * found) if np.abs(step).max() < CLOSE else None
-
-
-def _information(X: Floats, mu: Floats) -> Floats:
-    return (X * (mu * (1 - mu))[:, None]).T @ X
-
-
-def _influence(y: Floats, X: Floats, coef: Floats) -> Floats:
-    """What each row adds to a step of Fisher scoring, (k, n); its residual has Firth's pull to indifference.
-
-    The pull is h (1/2 - mu), h the leverage of the row. At the maximum the rows add up to 0.
-    """
-    mu = expit(X @ coef)
-    toward = np.linalg.solve(_information(X, mu), X.T)
-    leverage = mu * (1 - mu) * (X.T * toward).sum(axis=0)
-    return toward * (y - mu + leverage * (0.5 - mu))

@@ -8,7 +8,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from statsmodels.discrete.discrete_model import Logit
 
-from harness.stats import choice as module
+from harness.stats import firth
 from harness.stats.choice import choice, gap
 from tests.stats.data import clustered
 
@@ -138,7 +138,7 @@ def test_too_few_pairs_or_clusters_have_a_reason() -> None:
 
 
 def test_a_fit_that_does_not_end_has_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CLOSE", 0.0)
+    monkeypatch.setattr(firth, "CLOSE", 0.0)
     y, X, clusters = rows(8, 20)
     assert "ran away" in str(choice(y, X, clusters, NAMES).reason)
 
