@@ -26,6 +26,9 @@ def label(
     max_pairs: Annotated[int | None, typer.Option(help="Items a subset, those that a task's max_pairs takes.")] = None,
     second: Annotated[Path | None, typer.Option(help="Another model, which labels 10 % of the pairs too.")] = None,
     gold: Annotated[Path | None, typer.Option(help="Labels by people, added to the file and compared.")] = None,
+    rewrites: Annotated[
+        Path | None, typer.Option(help="Rewrites, as `rewrite` writes them: label the valid too.")
+    ] = None,
     retest: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the pairs to label twice.")] = 0.05,
     seed: Annotated[int, typer.Option(min=0, help="Decides which pairs those are.")] = 0,
     batch: Annotated[bool, typer.Option("--batch", help="Use the Batch API: half the price, within a day.")] = False,
@@ -40,27 +43,36 @@ def label(
     """Label every reply of some pairs with a language model. Exit code 1 where more than 2 % of the answers are missing."""
     from harness import datasets
     from harness.cli.progress import Reporter
-    from harness.errors import HarnessError
     from harness.labels import write_labels
     from harness.llm.cache import ReplyCache
     from harness.llm.carrier import Carrier
     from harness.llm.gold import read_gold
+    from harness.llm.labeler import with_rewritten
     from harness.llm.reliability import reliability
     from harness.llm.rounds import carry_out, foresee, rounds
-    from harness.runner import MAX_FAILED
+    from harness.rewrites import read_rewrites
 
     suite = datasets.load(data.split(","), data_dir)
     items = datasets.restrict(suite, max_pairs).items
+    asked = with_rewritten(items, read_rewrites(rewrites)) if rewrites else items
     people = read_gold(gold, suite.items) if gold else []
     todo = rounds(endpoint, second, retest)
     carrier = Carrier(ReplyCache(cache), batch, replay, max_cost)
     if dry_run:
-        show_foreseen(foresee(items, todo, seed, carrier), as_json)
+        show_foreseen(foresee(asked, todo, seed, carrier), as_json)
         return
     with Reporter() as reporter:
-        done = carry_out(items, todo, seed, carrier, reporter.told)
+        done = carry_out(asked, todo, seed, carrier, reporter.told)
     write_labels(out, [*done.rows, *people])
     show_done(out, done, reliability([*done.rows, *people], items), as_json)
+    check_failed(out, done)
+
+
+def check_failed(out: Path, done: Done) -> None:
+    """Raise HarnessError where more than 2 % of the answers are no labels."""
+    from harness.errors import HarnessError
+    from harness.runner import MAX_FAILED
+
     failed = sum(done.failed.values())
     if failed > MAX_FAILED * len(done.rows):
         raise HarnessError(

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
 
+from harness.errors import InputError
 from harness.labels import PASSES, Label, LabelRow, Pass, text_id
 from harness.llm import repair
 from harness.llm.answer import read_answer
@@ -25,6 +26,7 @@ from harness.llm.prompt import FIXED, PROMPT_VERSION, Order, mend, orders, quest
 from harness.llm.repair import Report
 from harness.llm.schema import answer_schema, schema_sha256
 from harness.preference import Conversation, PreferenceItem, units
+from harness.rewrites import Rewrites
 
 ORDERS = 4
 """Orders of fields in which texts are asked again."""
@@ -32,6 +34,9 @@ ORDERS = 4
 FIRST: Mapping[Pass, float] = {"first": 1.0, "retest": 0.05}
 SECOND: Mapping[Pass, float] = {"second": 0.10}
 """Share of the items in each pass of the first labeler, and of another one."""
+
+DIRECTIONS_OF_TWICE = 3
+"""Colons in `style:formal:up:down`, whose reply is a rewrite of a rewrite."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,29 @@ def questions(
     taken = (item for item in items if _place(item.id, labeled_by, seed) < share)
     texts = {text_id(unit.conversation): unit.conversation for unit in units(taken)}
     return tuple(_ask(labeled_by, text, texts[text], seed) for text in sorted(texts))
+
+
+def with_rewritten(items: Iterable[PreferenceItem], rewrites: Rewrites) -> tuple[PreferenceItem, ...]:
+    """The items with the rewrites of their replies as further replies, to be asked about together: who is asked again is
+    a matter of the item.
+
+    Rewrites that failed a check or never came are left out, and those of rewrites, which no flip is counted from.
+    Raises InputError where no reply has a rewrite that is left.
+    """
+    known = tuple(items)
+    ways = [way for way in rewrites.ways if way[0].count(":") < DIRECTIONS_OF_TWICE]
+    more: dict[str, list[str]] = {}
+    for unit in units(known):
+        found = (rewrites.of(unit, way) for way in ways)
+        texts = [row.rewritten for row in found if row and row.rewritten is not None and not row.problems]
+        more.setdefault(unit.item_id, []).extend(texts)
+    if not any(more.values()):
+        raise InputError(
+            f"none of the {len(rewrites.rows)} rewrites is a valid one of a reply to be labelled; make them with "
+            "reward-harness rewrite from the same --data and --max-pairs, or label without --rewrites"
+        )
+    # What is asked has no sides, so it does not matter where the further replies stand; a matrix of styles has no place.
+    return tuple(replace(item, chosen=(*item.chosen, *more[item.id]), meta={}) for item in known)
 
 
 def answers(asks: Iterable[Ask], labeler: Labeler, report: Report = lambda told: None) -> list[LabelRow]:

@@ -13,6 +13,7 @@ from harness.labels import read_labels, text_id
 from harness.llm.labeler import questions
 from harness.llm.schema import LABELS
 from harness.preference import Message
+from harness.rewrites import RewriteRow, write_rewrites
 from tests.llm.server import answer, cut_body, dropped, hung_up, refusal, script, serving, status
 
 VALID = {name: [] if f.several else "no" for name, f in LABELS.items()} | {"sentiment": "neutral"}
@@ -226,6 +227,40 @@ def test_few_failures_are_no_failed_run(cli):
         code, out, err = label(cli, "--retest", 0)
     assert code == 0, err
     assert "refused: 1" in out
+
+
+def test_rewrites_are_labelled_too_and_both_find_their_labels(cli):
+    def text(i, reply):
+        return text_id((Message("user", f"question {i}?"), Message("assistant", reply)))
+
+    replies = [(i, f"{side} {i}") for i in range(N) for side in ("good", "bad")]
+    rows = [
+        RewriteRow(text=text(i, said), kind="paraphrase", rewriter="w", prompt="1", rewritten=f"Indeed {said}")
+        for i, said in replies
+    ]
+    write_rewrites(Path("r.jsonl"), rows)
+    with serving(answer(by_reply)) as server:
+        endpoint(server)
+        code, out, err = label(cli, "--rewrites", "r.jsonl", "--retest", 0.3, "--dry-run")
+        assert code == 0, err
+        assert f"first by m: {4 * N} texts, {4 * N} requests" in out
+        again = int(re.search(r"retest by m: (\d+) texts", out)[1])
+        assert not server.bodies
+        code, out, err = label(cli, "--rewrites", "r.jsonl", "--retest", 0.3)
+        assert code == 0, err
+        assert len(server.bodies) == 4 * N + again
+    labels = read_labels(Path("l.jsonl"))
+    for i, said in replies:
+        expected = "yes" if said.startswith("good") and i % 2 == 0 else "no"
+        for reply in (said, f"Indeed {said}"):
+            assert labels.rows["first", text(i, reply)].labels["helpful"] == expected
+        twice = {("retest", text(i, reply)) in labels.rows for reply in (said, f"Indeed {said}")}
+        assert len(twice) == 1
+    assert 0 < again < 4 * N
+    assert again % 4 == 0
+    write_rewrites(Path("r.jsonl"), [row.model_copy(update={"text": "0" * 32}) for row in rows[:1]])
+    code, _, err = label(cli, "--rewrites", "r.jsonl")
+    assert (code, "none of the 1 rewrites" in err) == (2, True)
 
 
 def test_max_pairs_takes_the_items_a_limit_takes(cli):

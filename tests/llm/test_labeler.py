@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from harness.errors import InputError
 from harness.labels import text_id, write_labels
 from harness.llm.ask import Ask, Reply, Told
-from harness.llm.labeler import Labeler, label, questions
+from harness.llm.labeler import Labeler, label, questions, with_rewritten
 from harness.llm.prompt import FIXED, PROMPT_VERSION
 from harness.llm.schema import LABELS, schema_sha256
 from harness.preference import Message, PreferenceItem, units
+from harness.rewrites import RewriteRow, Rewrites
 from harness.testing import planted
 
 ITEMS = planted.items(np.random.default_rng(0), 40)
@@ -231,3 +234,50 @@ def test_progress_is_passed_on():
     told: list[Told] = []
     label(ITEMS, Labeler("a", Scripted()), report=told.append)
     assert told[-1].done == told[-1].total >= len(TEXTS)
+
+
+def rewrite(of: PreferenceItem, reply: str, kind: str, text: str | None, problems: tuple[str, ...] = ()) -> RewriteRow:
+    said = text_id((*of.prompt, Message("assistant", reply)))
+    return RewriteRow(text=said, kind=kind, rewriter="w", prompt="1", rewritten=text, problems=problems)
+
+
+def test_rewrites_are_asked_about_with_the_item_they_are_of():
+    items = [item(str(i), f"ask {i}", f"good {i}", f"bad {i}") for i in range(60)]
+    rows = [rewrite(i, i.rejected[0], "paraphrase", f"worse {i.id}") for i in items]
+    rows += [rewrite(items[7], "good 7", "style:formal:up", "Good 7."), rewrite(items[8], "gone", "paraphrase", "no")]
+    more = with_rewritten(items, Rewrites({(r.kind, r.sample, r.text): r for r in rows}))
+    assert [i.id for i in more] == [i.id for i in items]
+
+    def asked(of, labeled_by="first", share=1.0):
+        return {ask.id.partition("/")[2] for ask in questions(of, labeled_by, share)}
+
+    remade = {text_id((*i.prompt, Message("assistant", f"worse {i.id}"))): i for i in items}
+    extra = text_id((*items[7].prompt, Message("assistant", "Good 7.")))
+    assert asked(more) == asked(items) | set(remade) | {extra}
+    twice = {i.id for i in items if asked([i]) & asked(items, "retest", 0.4)}
+    assert 5 < len(twice) < 55
+    again = asked(more, "retest", 0.4)
+    assert {remade[text].id for text in again & set(remade)} == twice
+    assert (extra in again) == ("7" in twice)
+
+
+def test_rewrites_that_no_flip_is_counted_from_are_not_asked_about():
+    one = item("a", "ask", "good", "bad")
+    useless = [
+        rewrite(one, "good", "paraphrase", "goo", ("length",)),
+        rewrite(one, "bad", "paraphrase", None),
+        rewrite(one, "bad", "style:formal:up:down", "BAD"),
+        rewrite(one, "other", "paraphrase", "else"),
+    ]
+    with pytest.raises(InputError, match="none of the 4 rewrites"):
+        with_rewritten([one], Rewrites({(r.kind, r.sample, r.text): r for r in useless}))
+    valid = [*useless, rewrite(one, "bad", "style:formal:up", "Bad indeed.")]
+    (more,) = with_rewritten([one], Rewrites({(r.kind, r.sample, r.text): r for r in valid}))
+    assert {u.conversation[-1].content for u in units([more])} == {"good", "bad", "Bad indeed."}
+
+
+def test_rewrites_of_a_matrix_of_styles_are_asked_about():
+    styled = replace(item("a", "ask", "good", "bad"), meta={"styles": ["plain"]})
+    row = rewrite(styled, "good", "paraphrase", "fine")
+    (more,) = with_rewritten([styled], Rewrites({(row.kind, row.sample, row.text): row}))
+    assert len(questions([more])) == 3
