@@ -50,7 +50,13 @@ def cells(record: ResultRecord, arrays: Arrays) -> Figure:
         axis.set_ylabel("style of the chosen reply")
         return {}
 
-    return panels(record, "accuracy (%) by style, 95 % interval", members, HEIGHT, draw)
+    return panels(
+        record,
+        "accuracy (%) by style, with its 95 % interval; white is chance, hatched is unknown",
+        members,
+        HEIGHT,
+        draw,
+    )
 
 
 def _cell(axis: Any, x: float, y: float, found: MetricRecord | None) -> None:

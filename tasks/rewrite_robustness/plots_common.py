@@ -109,8 +109,8 @@ def verdicts(colour: str = BLUE) -> dict[str, Any]:
 
     style = {"color": colour, "marker": "o", "ms": 4, "ls": ""}
     return {
-        "p < .05 (McNemar, Holm)": Line2D([], [], **style),
-        "p ≥ .05": Line2D([], [], **style, mfc="white"),
+        "p < .05 (Holm)": Line2D([], [], **style),
+        "p ≥ .05 (Holm)": Line2D([], [], **style, mfc="white"),
     }
 
 
@@ -133,19 +133,22 @@ def panels(
     said = textwrap.fill(note, 140)
     tall = height * len(lines) + 0.8 + 0.15 * (said.count("\n") + bool(said))
     figure = Figure(figsize=(WIDTH, tall), layout="constrained")
-    figure.suptitle(f"{record.subject.name}\n{title}", fontsize=9, x=0.01, ha="left")
-    across = min(ACROSS, len(members))
-    grid = figure.subplots(len(lines), across, sharex=True, sharey=True, squeeze=False)
+    # a part of its own, so that the note stands above the legend of the whole
+    part = figure.subfigures(1, 1)
+    part.suptitle(f"{record.subject.name}\n{title}", fontsize=9, x=0.01, ha="left")
+    grid = part.subplots(len(lines), min(ACROSS, len(members)), sharex=True, sharey=True, squeeze=False)
     legend: dict[str, Any] = {}
     for axis, member in zip(grid.flat, members, strict=False):
         legend |= draw(axis, member)
         if len(members) > 1:
             axis.set_title(member, fontsize=8, loc="left")
+        # the panel below may be missing
+        axis.tick_params(labelbottom=True)
     for axis in grid.flat[len(members) :]:
         axis.remove()
     for axis in grid[:, 1:].flat:
         axis.set_ylabel("")
     if said:
-        figure.supxlabel(said, fontsize=6.5, x=0.01, ha="left", color=GREY)
+        part.supxlabel(said, fontsize=6.5, x=0.01, ha="left", color=GREY)
     legend_below(figure, legend, columns)
     return figure

@@ -56,6 +56,8 @@ def margins(record: ResultRecord, arrays: Arrays) -> Figure:
         for axis in axes[len(ways) :]:
             axis.remove()
         axes[0].set_ylabel(f"{member}\nafter (s_w)" if len(found.members) > 1 else "after (s_w)")
+    for axis in grid[-1]:
+        axis.set_xlabel("before (s_w)")
     handles = {"broken": Patch(color=ORANGE, alpha=0.3), "put right": Patch(color=GREEN, alpha=0.3)}
     legend_below(figure, handles, len(handles))
     return figure
@@ -100,4 +102,3 @@ def _scatter(axis: Any, points: np.ndarray, most: float) -> None:
     axis.set_ylim(-most, most)
     axis.set_aspect("equal")
     tidy(axis)
-    axis.set_xlabel("before (s_w)")

@@ -80,8 +80,10 @@ def dumbbell(record: ResultRecord, arrays: Arrays) -> Figure:
         _on_lines(axis, lines, member, mark)
         for y, way in enumerate(lines.ways):
             if isinstance(way, str) and (mean := _mean(found, member, way)):
-                across = {"transform": axis.get_yaxis_transform(), "ha": "right", "va": "center", "color": GREY}
-                axis.text(1.0, y, f"mean drop {value(mean):.1f} pp", fontsize=6.5, **across)
+                said = f"mean drop {value(mean):.1f} pp".replace("-", "−")
+                paper = {"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none"}
+                at_right = {"transform": axis.get_yaxis_transform(), "ha": "right", "va": "center"}
+                axis.text(1.0, y, said, fontsize=6.5, color=GREY, bbox=paper, zorder=2, **at_right)
         legend: dict[str, Any] = {"before": Line2D([], [], color="black", marker="|", ms=6, mew=1.1, ls="")}
         legend["after, 95 % interval of the drop"] = Line2D([], [], color=BLUE, marker="o", ms=4, lw=0.9)
         if (all_pairs := found.get("acc_orig", member, IDENTITY)) is not None:
@@ -130,38 +132,42 @@ def arms(record: ResultRecord, arrays: Arrays) -> Figure:
 def _lines(found: Outcomes, kinds: Sequence[str], arms: Sequence[str]) -> Lines:
     """The rewritings of these sets with a drop in any of the arms; raises InputError where there is none."""
     ways: list[str | Way] = []
-    left_out = []
+    left_out: list[tuple[str, str]] = []
     for kind in kinds:
         of_kind = found.ways(kind)
-        absent = {
-            way: [(m, arm) for m in found.members for arm in arms if found.get("drop_pp", m, way, arm) is None]
-            for way in of_kind
-        }
-        shown = [way for way in of_kind if len(absent[way]) < len(found.members) * len(arms)]
+        shown = [w for w in of_kind if any(found.get("drop_pp", m, w, arm) for m in found.members for arm in arms)]
         ways += [kind, *shown] if shown else []
         for way in of_kind:
-            left_out += [
-                (
-                    way.name + _whose(found, absent[way], member, arm, arms),
-                    reason(found.find("drop_pp", member, way, arm)),
-                )
-                for member, arm in absent[way]
-            ]
+            left_out += _absent(found, way, arms)
     if not ways:
-        known = sorted({way.kind for _, way, _ in found.dims})
         raise InputError(
-            f"no drop of {', '.join(kinds)} to draw, found null ones or others ({', '.join(known)}); "
-            f"run it with -P rewrite_robustness.transforms=standard"
+            f"no drop of {' or '.join(kinds)} to draw: {grouped(left_out) or 'the result has other sets'}; "
+            f"run it with -P rewrite_robustness.transforms=standard on data that these rewritings change"
         )
     return Lines(found, tuple(ways), grouped(left_out))
 
 
-def _whose(found: Outcomes, absent: Sequence[tuple[str, str]], member: str, arm: str, arms: Sequence[str]) -> str:
-    """Which member and arm lacks a rewriting, where others have it."""
-    if len(absent) == len(found.members) * len(arms):
-        return ""
-    who = f" for {member}" if len(found.members) > 1 else ""
-    return f"{who} in {arm.replace('_', ' ')}" if len(arms) > 1 else who
+def _absent(found: Outcomes, way: Way, arms: Sequence[str]) -> list[tuple[str, str]]:
+    """Name and reason where a rewriting has no drop; the arms and the member are named where others have one."""
+    said = []
+    for member in found.members:
+        reasons: dict[str, list[str]] = {}
+        for arm in arms:
+            if found.get("drop_pp", member, way, arm) is None:
+                reasons.setdefault(reason(found.find("drop_pp", member, way, arm)), []).append(arm.replace("_", " "))
+        said += [(member, why, of) for why, of in reasons.items()]
+    whys = {why for _, why, _ in said}
+    everywhere = len(whys) == 1 and sum(len(of) for _, _, of in said) == len(arms) * len(found.members)
+    if everywhere:
+        return [(way.name, why) for why in whys]
+    return [
+        (way.name + _who(found, member) + (f" in {' and '.join(of)}" if len(of) < len(arms) else ""), why)
+        for member, why, of in said
+    ]
+
+
+def _who(found: Outcomes, member: str) -> str:
+    return f" for {member}" if len(found.members) > 1 else ""
 
 
 def _drawn(
