@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from harness.errors import InputError
 from harness.jsonl import read_file, rows_of, write_rows
@@ -19,12 +20,15 @@ from harness.preference import Message, Unit
 from harness.results.schema import RewritesRecord
 from harness.text.rewritten import Rewritten
 
+Verdict = Literal["yes", "no", "unclear"]
+
 
 class RewriteRow(Frozen):
     """One rewrite, one line of the file. `text` is `text_id` of the conversation whose reply was to be rewritten.
 
     `problems` name the checks that `rewritten` failed; where it is null `error` says why there is none. `prompt` is the
-    version of the words that asked. `similarity` is the cosine of a sentence encoder, where one was given.
+    version of the words that asked. `similarity` is the cosine of a sentence encoder and `judged` what a judge says of the
+    meaning, where one was given: whether it is that of the text the rewrite was made of. Null where it is not known.
     """
 
     text: str
@@ -35,6 +39,7 @@ class RewriteRow(Frozen):
     rewritten: str | None
     problems: tuple[str, ...] = ()
     similarity: float | None = None
+    judged: Verdict | None = None
     error: str | None = None
 
     @property

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from harness.cli import board, compare, demo, label, listing, plot, recompute, score, show, store, validate
+from harness.cli import board, compare, demo, label, listing, plot, recompute, rewrite, score, show, store, validate
 from harness.cli import run as run_verb
 from harness.errors import HarnessError
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.command("run")(run_verb.run)
 app.command("label")(label.label)
+app.command("rewrite")(rewrite.rewrite)
 app.command("score")(score.score)
 app.command("recompute")(recompute.recompute)
 app.command("compare")(compare.compare)
