@@ -15,6 +15,8 @@ from harness.registry import Registry
 from harness.task import TASKS
 from harness.text.feature import Feature
 from harness.text.features import FEATURES
+from harness.text.invariants import INVARIANTS
+from harness.text.transforms import TRANSFORMS, Transform
 
 What = str | Mapping[str, str | int]
 """What is said of a name: a sentence, or facts by their names of which `summary` is a sentence."""
@@ -55,6 +57,15 @@ def _feature(feature: Feature) -> What:
     }
 
 
+def _transform(transform: Transform) -> What:
+    return {
+        "set": transform.kind,
+        "version": transform.version,
+        "preserves": " ".join(name for name in INVARIANTS if name in transform.preserves) or "nothing",
+        "summary": (inspect.getdoc(transform.function) or "").split("\n")[0],
+    }
+
+
 def _leaderboards() -> Rows:
     folder = resources.files("harness.leaderboards")
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
@@ -68,4 +79,5 @@ INVENTORY: dict[str, Callable[[], Rows]] = {
     "leaderboards": _leaderboards,
     "adapters": lambda: _rows(ADAPTERS, _first_line),
     "features": lambda: _rows(FEATURES, _feature),
+    "transforms": lambda: _rows(TRANSFORMS, _transform),
 }

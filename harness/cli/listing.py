@@ -24,12 +24,13 @@ class Kind(StrEnum):
     leaderboards = "leaderboards"
     adapters = "adapters"
     features = "features"
+    transforms = "transforms"
     neurons = "neurons"
 
 
 def list_(
     kind: Annotated[
-        Kind, typer.Argument(help="tasks, models, datasets, leaderboards, adapters, features, or neurons.")
+        Kind, typer.Argument(help="tasks, models, datasets, leaderboards, adapters, features, transforms, or neurons.")
     ],
     model: Annotated[str | None, typer.Option("--model", "-m", help="Whose neurons: a folder or Hub id.")] = None,
     revision: o.Revision = None,

@@ -1,13 +1,18 @@
-"""What a rewrite may be asked to leave alone, each as a view of a text that must come out equal before and after."""
+"""What a rewrite may be asked to leave alone, each as a view of a text that must come out equal before and after.
+
+Two spellings of one text are equal to every view: a character composed or decomposed (Unicode NFC), a line ended by
+`\\r\\n` or `\\n`, an apostrophe curly or straight.
+"""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Hashable, Iterable, Mapping
 
 from rapidfuzz.distance import Levenshtein
 
-from harness.text.feature import APOSTROPHES, words
+from harness.text.feature import APOSTROPHES, WORD
 
 View = Callable[[str], Hashable]
 
@@ -27,22 +32,28 @@ def digits(text: str) -> Hashable:
 
 def urls(text: str) -> Hashable:
     """Addresses, in order."""
-    return tuple(URL.findall(text))
+    return _spans(URL, text)
 
 
 def code(text: str) -> Hashable:
     """Fenced blocks and code spans with their marks, in order."""
-    return tuple(CODE.findall(text))
+    return _spans(CODE, text)
 
 
 def quotes(text: str) -> Hashable:
     """Quoted spans with their marks, in order."""
-    return tuple(QUOTED.findall(text))
+    return _spans(QUOTED, text)
 
 
 def negations(text: str) -> Hashable:
     """How many words of negation there are; `don't` has one, as `do not` has."""
-    return len(NEGATION.findall(text.translate(APOSTROPHES)))
+    return len(NEGATION.findall(_plain(text).translate(APOSTROPHES)))
+
+
+def words(text: str) -> Hashable:
+    """Words in order, capitals or not; digits count as words."""
+    folded = _plain(text).translate(APOSTROPHES).casefold()
+    return tuple(WORD.findall(unicodedata.normalize("NFC", folded)))
 
 
 INVARIANTS: Mapping[str, View] = {
@@ -64,3 +75,13 @@ def broken(before: str, after: str, names: Iterable[str]) -> tuple[str, ...]:
 def edit_ratio(before: str, after: str) -> float:
     """Levenshtein distance in characters over the length of the longer text, 0 (equal) to 1."""
     return float(Levenshtein.normalized_distance(before, after))
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFC", text.replace("\r\n", "\n"))
+
+
+def _spans(pattern: re.Pattern[str], text: str) -> Hashable:
+    # Found first, composed after: some characters turn into a backtick or out of an angle bracket when composed,
+    # and would move the ends of spans that a rewrite saw and left alone.
+    return tuple(_plain(found) for found in pattern.findall(text))

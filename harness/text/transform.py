@@ -53,12 +53,12 @@ class Transform:
         return self.function
 
     def apply(self, prompt: str, reply: str, item: str, seed: int) -> Rewritten:
-        """The rewritten reply and the checks it fails; no text where the transform finds nothing to change.
+        """The rewritten reply and the checks it fails; no text where the transform finds nothing to change, as in a blank reply.
 
         What is random depends on the item, the transform and the seed alone: both replies of an item meet the same bait.
         Checks are the declared invariants, `edit_ratio` (above `most`) and `empty`.
         """
-        changed = self.function(prompt, reply, self._rng(item, seed))
+        changed = self.function(prompt, reply, self._rng(item, seed)) if reply.strip() else None
         if changed is None or changed == reply:
             return Rewritten(None)
         problems = broken(reply, changed, self.preserves)
