@@ -20,7 +20,7 @@ from harness.llm.rewrite_prompt import (
     version,
 )
 from harness.llm.styles import STYLES, Style
-from harness.preference import Message, units
+from harness.preference import units
 from harness.testing import planted
 from tests.llm.rewriting import said
 from tests.llm.test_prompt import BLOCK, INJECTIONS, dialogue
