@@ -18,9 +18,11 @@ from harness.text.transforms import (  # noqa: F401  (importing them registers t
     bait,
     casing,
     code,
+    code_bait,
     damage,
     markdown,
     marks,
+    rot,
     spelling,
     wording,
 )
