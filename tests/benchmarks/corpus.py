@@ -16,10 +16,14 @@ TYPICAL = 66.0
 """Median words of a generated prompt or reply: with a log-normal spread of 0.7, about the lengths of hh-rlhf."""
 
 
+def items(n: int, shared: Path) -> tuple[PreferenceItem, ...]:
+    """`n` pairs; fewer where the real data has fewer."""
+    return restrict(load([NAME], shared / "data"), n).items if _is_real(shared) else generated(n)
+
+
 def units(n: int, shared: Path) -> list[Unit]:
     """`n` texts, both replies of a pair next to each other; fewer where the real data has fewer."""
-    items = restrict(load([NAME], shared / "data"), n // 2).items if _is_real(shared) else generated(n // 2)
-    return list(preference.units(items))
+    return list(preference.units(items(n // 2, shared)))
 
 
 def source(shared: Path) -> str:
