@@ -6,6 +6,7 @@ import json
 
 from harness.testing import tiny
 from harness.text.features import FEATURES
+from harness.text.transforms import TRANSFORMS
 
 
 def test_neurons_of_a_model(cli, tmp_path):
@@ -77,3 +78,42 @@ def test_a_feature_of_a_plugin_is_listed(cli, tmp_path, monkeypatch):
     code, out, _ = cli("list", "features", "--plugin", plugin)
     assert code == 0
     assert "kind spoiler, form binary, desired_sign 0, version 1: One where it trails off." in out
+
+
+def test_transforms_say_their_set_and_what_they_preserve(cli):
+    code, out, _ = cli("list", "transforms")
+    lines = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert code == 0
+    assert list(lines) == TRANSFORMS.names()
+    assert lines["quoted"].startswith(
+        "set core, version 1, preserves digits urls code negations words: The whole reply in quotation marks"
+    )
+    code, out, _ = cli("list", "transforms", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["swap_3"]["set"] == "noise"
+    assert found["line_endings"] == {
+        "set": "core",
+        "version": "1",
+        "preserves": "digits urls code quotes negations words",
+        "summary": r"Lines end by `\r\n` instead of `\n`.",
+    }
+
+
+def test_a_transform_of_a_plugin_is_listed_and_takes_no_name_that_is_taken(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr(TRANSFORMS, "_objects", dict(TRANSFORMS._objects))
+    plugin = tmp_path / "shouting.py"
+    plugin.write_text(
+        "from harness.text.transforms import transform\n"
+        "@transform('stress', preserves=(), idempotent=True)\n"
+        "def shouted(prompt, reply, rng):\n"
+        "    'All of it in capitals.'\n"
+        "    return reply.upper()\n"
+    )
+    code, out, _ = cli("list", "transforms", "--plugin", plugin)
+    assert code == 0
+    assert "set stress, version 1, preserves nothing: All of it in capitals." in out
+    plugin.write_text(plugin.read_text().replace("shouted", "quoted"))
+    code, out, error = cli("list", "transforms", "--plugin", plugin)
+    assert (code, out) == (2, "")
+    assert "two transforms are called 'quoted'; rename one of them" in error

@@ -2,7 +2,7 @@
 
 A new transform is a decorated function of (prompt text, reply, generator) in a module imported here, or in a plugin:
 
-    @transform("core", preserves=("digits", "urls", "code", "quotes", "negations", "words"), idempotent=True)
+    @transform("core", preserves=("digits", "negations", "words"), idempotent=True)
     def ellipsis(prompt: str, reply: str, rng: np.random.Generator) -> str:
         "Three full stops become one character."
         return reply.replace("...", "…")
