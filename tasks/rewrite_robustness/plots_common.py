@@ -107,7 +107,7 @@ def verdicts(colour: str = BLUE) -> dict[str, Any]:
     """Legend handles of filled and open marks."""
     from matplotlib.lines import Line2D
 
-    style = {"color": colour, "marker": "o", "ms": 4, "ls": ""}
+    style: dict[str, Any] = {"color": colour, "marker": "o", "ms": 4, "ls": ""}
     return {
         "p < .05 (Holm)": Line2D([], [], **style),
         "p ≥ .05 (Holm)": Line2D([], [], **style, mfc="white"),
@@ -134,7 +134,7 @@ def panels(
     tall = height * len(lines) + 0.8 + 0.15 * (said.count("\n") + bool(said))
     figure = Figure(figsize=(WIDTH, tall), layout="constrained")
     # a part of its own, so that the note stands above the legend of the whole
-    part = figure.subfigures(1, 1)
+    part: Any = figure.subfigures(1, 1)
     part.suptitle(f"{record.subject.name}\n{title}", fontsize=9, x=0.01, ha="left")
     grid = part.subplots(len(lines), min(ACROSS, len(members)), sharex=True, sharey=True, squeeze=False)
     legend: dict[str, Any] = {}

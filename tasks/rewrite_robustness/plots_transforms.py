@@ -21,7 +21,6 @@ LINE = 0.165
 """Height of a line, in inches."""
 
 KINDS = ("core", "noise", "stress", "lm", "style", "natural")
-IDENTITY = Way("identity", "identity")
 PER_CENT = 100
 ARM_STYLES = dict(zip(ARMS, ((BLUE, "o", -0.25), (ORANGE, "s", 0.0), (GREEN, "D", 0.25)), strict=True))
 """Colour, marker and place on the line of each arm."""
@@ -86,7 +85,7 @@ def dumbbell(record: ResultRecord, arrays: Arrays) -> Figure:
                 axis.text(1.0, y, said, fontsize=6.5, color=GREY, bbox=paper, zorder=2, **at_right)
         legend: dict[str, Any] = {"before": Line2D([], [], color="black", marker="|", ms=6, mew=1.1, ls="")}
         legend["after, 95 % interval of the drop"] = Line2D([], [], color=BLUE, marker="o", ms=4, lw=0.9)
-        if (all_pairs := found.get("acc_orig", member, IDENTITY)) is not None:
+        if (all_pairs := found.rows.get("accuracy", member=member)) is not None:
             at = PER_CENT * value(all_pairs)
             legend["before, all pairs"] = axis.axvline(at, color=GREY, lw=0.8, ls="--", zorder=1)
         axis.set_xlabel("accuracy (%)")

@@ -56,6 +56,7 @@ def many(members: tuple[str, ...], seed: int = 0) -> tuple[list[MetricRecord], d
     rows, arrays = [], {}
     for member in members:
         rows += rewriting("identity", "identity", 0.6, 0.0, member=member)
+        rows.append(metric("accuracy", 0.61, 0.02, member=member))
         rows.append(metric("mean_drop_pp", 1.25, 0.5, member=member))
         rows.append(metric("mean_drop_pp", -2.5, 0.5, member=member, set="stress"))
         for kind, name in WAYS:
@@ -183,7 +184,8 @@ def test_parts_of_the_data_and_sensitivities_are_not_drawn(name):
 
 def test_the_dumbbell_has_both_ends_and_the_interval_of_the_drop():
     rows = [
-        *rewriting("identity", "identity", 0.66, 0.0),
+        *rewriting("identity", "identity", 0.65, 0.0),
+        metric("accuracy", 0.66, member="model"),
         *rewriting("core", "unbold", 0.70, 5.0, 0.049),
         *rewriting("core", "quoted", 0.60, -2.0, 0.05),
         *rewriting("stress", "pad", 0.50, 10.0),
@@ -258,6 +260,11 @@ def test_an_arm_that_is_missing_is_said():
         f"not drawn: unbold in chosen only and rejected only, quoted in both ({WHY}); "
         "quoted in chosen only and rejected only (no such row)"
     )
+
+
+def test_the_identity_alone_is_no_rewriting():
+    with pytest.raises(InputError, match="the result has other sets"):
+        PLOTS["dumbbell"](made(rewriting("identity", "identity", 0.6, 0.0)), {})
 
 
 def test_arms_of_other_sets_alone_cannot_be_drawn():
