@@ -89,7 +89,7 @@ def _contracted(end: str, match: re.Match[str]) -> str:
 # --- numbers --------------------------------------------------------------------------------------
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-DIGIT = re.compile(r"(?P<before>\b[a-z]+) (?P<number>\d)(?= (?P<after>[a-z]+)\b)", re.ASCII)
+DIGIT = re.compile(r"(?P<before>\b[a-z]+,?) (?P<number>\d)(?= (?P<after>[a-z]+)\b)", re.ASCII)
 NAMED = re.compile(rf"(?P<before>\b[a-z]+,?) (?P<number>{'|'.join(NAMES[2:])})(?= (?P<after>[a-z]+)\b)", re.ASCII)
 """A number of at least two: `one` is a pronoun more often than a number."""
 
