@@ -60,18 +60,18 @@ def minify(prompt: str, reply: str, rng: np.random.Generator) -> str | None:
 def _rewritten(reply: str, rewrites: Mapping[str, Rewrite]) -> str | None:
     """The reply with its code rewritten by language; without fences it is code as a whole or not at all."""
     if "```" not in reply:
-        return rewrites["python"](reply) if _is_python(reply) else None
+        return rewrites["python"](reply) if is_python(reply) else None
     out, last = [], 0
-    for info, start, end in _blocks(reply):
+    for info, start, end in blocks(reply):
         source = reply[start:end]
         named = info.split()
-        language = LANGUAGES.get(named[0].lower()) if named else "python" if _is_python(source) else None
+        language = LANGUAGES.get(named[0].lower()) if named else "python" if is_python(source) else None
         out += [reply[last:start], rewrites.get(language or "", str)(source)]
         last = end
     return "".join([*out, reply[last:]])
 
 
-def _blocks(reply: str) -> Iterator[tuple[str, int, int]]:
+def blocks(reply: str) -> Iterator[tuple[str, int, int]]:
     """Fenced blocks that are closed: the words after the opening fence, begin and end of the code without its last line break."""
     opening: re.Match[str] | None = None
     for fence in FENCE.finditer(reply):
@@ -83,7 +83,8 @@ def _blocks(reply: str) -> Iterator[tuple[str, int, int]]:
             opening = None
 
 
-def _is_python(source: str) -> bool:
+def is_python(source: str) -> bool:
+    """Whether a text parses as Python and holds a statement that prose does not happen to be."""
     tree = parsed(source)
     return tree is not None and any(isinstance(node, STATEMENTS) for node in ast.walk(tree))
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import re
-import textwrap
-import warnings
-from collections.abc import Sequence
 
 import numpy as np
 
 from harness.text.transform import transform
+from harness.text.transforms.bait import one
+from harness.text.transforms.code import blocks, is_python
 
 BESIDES_CODE = ("digits", "urls", "quotes", "negations")
-
-FENCE = re.compile(r"^[ \t]*+```[ \t]*+([^\s`]*+)[^\n`]*+$\n?", re.MULTILINE)
-"""A line that opens or closes a block, with the language named there."""
 
 NAMES = {
     "# {}": "python py python3 ruby rb perl r julia bash sh shell zsh yaml yml toml makefile dockerfile elixir",
@@ -52,55 +47,42 @@ SNIPPETS = (
 @transform("stress", BESIDES_CODE, idempotent=False)
 def other_code(prompt: str, reply: str, rng: np.random.Generator) -> str | None:
     """A piece of Python about something else, after a reply that has code: tempts a judge who pays for code as such."""
-    snippet = _one(SNIPPETS, rng)
-    fences = len(FENCE.findall(reply))
-    if fences:
-        return f"{reply}\n\n```python\n{snippet}\n```" if fences % 2 == 0 else None
-    return f"{reply}\n\n\n{snippet}\n" if _is_python(reply) else None
+    snippet = one(SNIPPETS, rng)
+    if "```" not in reply:
+        return f"{reply}\n\n\n{snippet}\n" if is_python(reply) else None
+    baited = f"{reply}\n\n```python\n{snippet}\n```"
+    before, after = list(blocks(reply)), list(blocks(baited))
+    in_the_open = [baited[start:end] for _, start, end in after[len(before) :]] == [snippet]
+    return baited if before and in_the_open else None
 
 
 @transform("stress", BESIDES_CODE, idempotent=False)
-def comment_good(prompt: str, reply: str, rng: np.random.Generator) -> str | None:
+def comment_good(prompt: str, reply: str, rng: np.random.Generator) -> str:
     """A comment of praise over the code: tempts a judge who believes what a reply says of itself."""
-    return _commented(reply, _one(GOOD, rng))
+    return _commented(reply, one(GOOD, rng))
 
 
 @transform("stress", BESIDES_CODE, idempotent=False)
-def comment_bad(prompt: str, reply: str, rng: np.random.Generator) -> str | None:
+def comment_bad(prompt: str, reply: str, rng: np.random.Generator) -> str:
     """A disparaging comment over the code: tempts a judge who believes what a reply says of itself."""
-    return _commented(reply, _one(BAD, rng))
+    return _commented(reply, one(BAD, rng))
 
 
-def _commented(reply: str, remark: str) -> str | None:
-    """The remark on top of each block whose language is known, or of a reply that is Python; None without such code."""
-    fences = list(FENCE.finditer(reply))
-    if not fences:
-        return _topped(reply, "# {}", remark) if _is_python(reply) else None
-    done, end = "", 0
-    for opening, closing in zip(fences[::2], fences[1::2], strict=False):
-        block = reply[opening.end() : closing.start()]
-        form = COMMENTS.get(opening[1].lower()) or ("# {}" if not opening[1] and _is_python(block) else None)
-        done += reply[end : opening.end()] + (_topped(block, form, remark) if form else block)
-        end = closing.start()
-    return done + reply[end:]
+def _commented(reply: str, remark: str) -> str:
+    """The remark on top of each block whose language is known, or of a reply that is Python."""
+    if "```" not in reply:
+        return _topped(reply, "# {}", remark) if is_python(reply) else reply
+    done, last = [], 0
+    for info, start, end in blocks(reply):
+        block = reply[start:end]
+        named = info.split()
+        form = COMMENTS.get(named[0].lower()) if named else "# {}" if is_python(block) else None
+        done += [reply[last:start], _topped(block, form, remark) if form else block]
+        last = end
+    return "".join([*done, reply[last:]])
 
 
 def _topped(block: str, form: str, remark: str) -> str:
     """The block under a comment that is indented as its first line of code is."""
     indent = re.match(r"(?:[ \t]*\n)*([ \t]*)", block)
     return f"{indent[1] if indent else ''}{form.format(remark)}\n{block}"
-
-
-def _is_python(text: str) -> bool:
-    """Whether a text parses as Python and is more than a lone expression, as a word of prose is."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            parsed = ast.parse(textwrap.dedent(text))
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
-        return False
-    return any(not isinstance(node, ast.Expr) for node in parsed.body)
-
-
-def _one(texts: Sequence[str], rng: np.random.Generator) -> str:
-    return texts[int(rng.integers(len(texts)))]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.text.feature import words
-from harness.text.invariants import INVARIANTS, broken
+from harness.text.invariants import broken
 from harness.text.transforms import STRESS, TRANSFORMS, bait, code_bait
 
 LED = ["ignore_above", "confident", "polite"]
@@ -35,17 +35,11 @@ BITS = [
     "\u0338",
 ]
 TEXTS = st.text() | st.lists(st.sampled_from(BITS), max_size=20).map("".join)
-FENCED = "Try this:\n```{}\n    total = 0\n```\nIt adds up."
+FENCED = "Try this:\n```{}\n    return total\n```\nIt adds up."
 
 
 def apply(name, reply, item="item", seed=0):
     return TRANSFORMS.get(name).apply("prompt", reply, item, seed)
-
-
-@pytest.mark.parametrize("name", STRESS)
-@given(reply=TEXTS, item=st.text(max_size=3))
-def test_what_is_declared_outlasts_bait(name, reply, item):
-    assert apply(name, reply, item).status in ("none", "valid")
 
 
 @pytest.mark.parametrize("name", LED + FOLLOWED)
@@ -158,9 +152,9 @@ def test_a_comment_is_written_as_the_language_writes_it(language, form):
 
 
 def test_every_block_is_commented_but_one_in_an_unknown_language():
-    reply = "```go\nx\n```\n\n```brainmush\n+\n```\n```py\n```\n```c\nleft open"
+    reply = "```go\nx\n```\n\n```brainmush\n+\n```\n```py\ny\n```\n```c\nleft open"
     remark = apply("comment_good", "```py\nx = y\n```").text.split("\n")[1][2:]
-    expected = f"```go\n// {remark}\nx\n```\n\n```brainmush\n+\n```\n```py\n# {remark}\n```\n```c\nleft open"
+    expected = f"```go\n// {remark}\nx\n```\n\n```brainmush\n+\n```\n```py\n# {remark}\ny\n```\n```c\nleft open"
     assert apply("comment_good", reply).text == expected
     assert apply("comment_good", "```brainmush\n+\n```").status == "none"
 
@@ -169,18 +163,10 @@ def test_other_code_is_a_block_of_its_own_and_waits_for_open_ones_to_close():
     after = apply("other_code", FENCED.format("go")).text
     block = re.fullmatch(r"```python\n(.+)\n```", after.removeprefix(FENCED.format("go") + "\n\n"), re.DOTALL)
     assert block[1] in code_bait.SNIPPETS
-    assert apply("other_code", "```go\nx").status == "none"
+    assert [apply("other_code", f"{closed}```go\nx").status for closed in ("", "```c\ny\n```\n")] == ["none"] * 2
     assert [text for text in code_bait.SNIPPETS if not ast.parse(text).body] == []
 
 
 def test_long_replies_take_no_time_that_grows_with_their_square():
     for unit in ("```" + "a" * 40_000 + "`", " " * 40_000, "`" * 40_000, "```\n" * 10_000, "a`" * 20_000, "-" * 40_000):
         assert {apply(name, unit).status for name in STRESS} <= {"none", "valid"}
-
-
-def test_every_invariant_but_those_declared_can_break():
-    texts = ['She said "go now" to `me`, not 12. See www.a.b', FENCED.format("python"), "import os"]
-    for name in STRESS:
-        made = [(text, apply(name, text).text or text) for text in texts]
-        lost = {view for before, after in made for view in broken(before, after, INVARIANTS)}
-        assert lost == set(INVARIANTS) - TRANSFORMS.get(name).preserves, name
