@@ -10,7 +10,6 @@ import pytest
 from harness.tasks.rewrite_robustness.compared import ARMS, Compared, compared
 
 from harness.errors import InputError
-from harness.testing import planted
 from harness.text.transform import TRANSFORMS
 
 from .scene import BAIT, MARK, NOISE, hash_of, items, marked, table, whole
@@ -258,9 +257,17 @@ def test_scored_counts_items_that_could_be_compared(scene, rows):
     assert one.scored == len((base - touched) | set(one.pairs["item_id"]))
 
 
+def test_a_failed_row_counts_as_failed_whatever_score_it_holds(scene):
+    rows = table(scene, [whole("a")], {MARK: marked})
+    broken = (rows["item_id"] == scene[0].id) & (rows["variant"] == MARK)
+    one = _of(compared(rows.assign(status=rows["status"].mask(broken, "failed"))), "planted_mark", "both")
+    assert one.failed == 1
+    assert scene[0].id not in one.pairs.index
+
+
 def test_style_matrices_are_left_to_others():
     styled = items(np.random.default_rng(1), 3, styles=("plain", "bold"))
-    rows = planted.table(styled, whole("a"))
+    rows = table(styled, [whole("a")], {MARK: marked})
     assert compared(rows) == []
     plain = items(np.random.default_rng(2), 3)
     both = pd.concat([rows, table(plain, [whole("a")], {MARK: marked})], ignore_index=True)
