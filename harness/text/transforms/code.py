@@ -32,6 +32,7 @@ STATEMENTS = (
 """What prose does not happen to be: `x = 4` under a heading `# Answer` is Python too."""
 
 DEPTH = {"INDENT": 1, "DEDENT": -1}
+LITERAL = {"FSTRING_START": 1, "FSTRING_END": -1}
 UNREAD = ("COMMENT", "NL", "INDENT", "DEDENT", "ENDMARKER")
 """Tokens of which nothing stays."""
 
@@ -103,7 +104,6 @@ def _short_lines(source: str) -> Iterator[str]:
     for token, (start, end) in tokens(source):
         kind = tokenize.tok_name[token.type]
         depth += DEPTH.get(kind, 0)
-        literal -= kind == "FSTRING_END"
         if kind == "NEWLINE":
             yield line
             line = ""
@@ -116,7 +116,7 @@ def _short_lines(source: str) -> Iterator[str]:
             line += gap + source[start:end]
         if kind not in UNREAD:
             last = end
-        literal += kind == "FSTRING_START"
+        literal += LITERAL.get(kind, 0)
 
 
 def _wordlike(character: str) -> bool:

@@ -21,8 +21,8 @@ OPAQUE = (FENCED, CODE, URL, QUOTED, TABLE)
 """What no transform of this module looks into."""
 
 BARE_CODE = re.compile(
-    r"^[^\\\n]*[{}][ \t]*$|^(?![ \t]*(?:[-*+•]|\d+[.)]) )[^\n]*;[ \t]*$"
-    r"|^[ \t]*(?:#include\b|import \w|from [\w.]+ import |(?:async )?def \w+\(|class \w+[(:])",
+    r"^[^\\\n]*[{}][ \t]*$|^(?![ \t]*(?:[-*•]|\d+[.)]) )[^\n]*;[ \t]*$"
+    r"|^[ \t]*(?:#include\b|print\(|return\b|import \w|from [\w.]+ import |(?:async )?def \w+\(|class \w+[(:])",
     re.MULTILINE,
 )
 """Lines of code outside fences, where comments look like headings, pointers and products like emphasis."""
@@ -32,10 +32,13 @@ OPENS = re.compile(r"(?<![^\s(\[{\"“—–>])\*{1,3}(?=[^\s*])")
 CLOSES = re.compile(r"(?<=[^\s*(\[{])\*{1,3}(?=\s|$|[,;!?)\]}\"”—–…]|\.(?!\S)|:(?!/))")
 HEAD = re.compile(r"^ {0,3}(?:#{1,6}[ \t]+)+(?=\S)", re.MULTILINE)
 UNDERLINE = re.compile(r"(?<=\S)(?:\n={3,}[ \t]*)+$", re.MULTILINE)
-MARK = re.compile(r"^[ \t]*((?:[-*+•][ \t]+)+|>[ \t]+)(?=\S)", re.MULTILINE)
+POINT = r"(?:[-*•][ \t]+)+"
+"""A plus begins a point too, but a line of a sum as well: it is left alone."""
+
+MARK = re.compile(rf"^[ \t]*({POINT}|>[ \t]+)(?=\S)", re.MULTILINE)
 RULE = re.compile(r"^ {0,3}(?:-{3,}|\*{3,}|_{3,})[ \t]*$", re.MULTILINE)
 
-ITEM = re.compile(r"[ \t]*(?:(?:[-*+•][ \t]+)+|(\d{1,3})[.)][ \t]+)(?=\S)")
+ITEM = re.compile(rf"[ \t]*(?:{POINT}|(\d{{1,3}})[.)][ \t]+)(?=\S)")
 INDENTED = re.compile(r"(?: {2,}|[ \t]*\t)\S")
 ENDED = re.compile(rf"[.!?:…。！？：][\"”’'*_)\]]*$|{URL.pattern}$", re.IGNORECASE)
 
