@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from harness.datasets import DATASETS
+from harness.llm.styles import STYLES
 from harness.models.base import ADAPTERS
 from harness.registry import Registry
 from harness.task import TASKS
@@ -80,4 +81,5 @@ INVENTORY: dict[str, Callable[[], Rows]] = {
     "adapters": lambda: _rows(ADAPTERS, _first_line),
     "features": lambda: _rows(FEATURES, _feature),
     "transforms": lambda: _rows(TRANSFORMS, _transform),
+    "styles": lambda: _rows(STYLES, lambda s: {"version": s.version, "summary": f"up {s.up}; down {s.down}"}),
 }

@@ -25,12 +25,16 @@ class Kind(StrEnum):
     adapters = "adapters"
     features = "features"
     transforms = "transforms"
+    styles = "styles"
     neurons = "neurons"
 
 
 def list_(
     kind: Annotated[
-        Kind, typer.Argument(help="tasks, models, datasets, leaderboards, adapters, features, transforms, or neurons.")
+        Kind,
+        typer.Argument(
+            help="tasks, models, datasets, leaderboards, adapters, features, transforms, styles, or neurons."
+        ),
     ],
     model: Annotated[str | None, typer.Option("--model", "-m", help="Whose neurons: a folder or Hub id.")] = None,
     revision: o.Revision = None,

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 
 from harness.llm.kinds import Kind
-from harness.text.invariants import broken
+from harness.text.invariants import URL, broken
 from harness.text.phrases import refusal
 
 FLOOR = 0.7
@@ -27,13 +27,20 @@ def _length(kind: Kind, before: str, after: str) -> bool:
     return not low * len(before.strip()) <= len(after.strip()) <= high * len(before.strip())
 
 
+def _addresses(text: str) -> list[str]:
+    """Addresses in order, without the marks behind them: those of the sentence may change with its words."""
+    return [address.rstrip(".,;:!?)]}*_") for address in URL.findall(text)]
+
+
 CHECKS: Mapping[str, Fails] = {
     "identical": lambda kind, before, after: before.split() == after.split(),
     "length": _length,
+    "urls": lambda kind, before, after: _addresses(before) != _addresses(after),
     "escapes": lambda kind, before, after: len(LEFT_ESCAPED.findall(after)) > len(LEFT_ESCAPED.findall(before)),
     "refused": lambda kind, before, after: refusal("", after) > refusal("", before),
 }
-"""Nothing changed but white space; too short or too long; escapes in place of characters; the rewriter declined."""
+"""Nothing changed but white space; too short or too long; other addresses; escapes in place of characters; the rewriter
+declined."""
 
 
 def problems(kind: Kind, before: str, after: str) -> tuple[str, ...]:

@@ -14,8 +14,8 @@ from harness.llm.styles import LENGTH, STYLES, Range
 
 PARAPHRASE = "paraphrase"
 STYLE = "style:"
-KEPT = ("digits", "urls", "code")
-"""Names of `harness.text.invariants` that every rewrite keeps. A paraphrase keeps the number of negations too; a change of
+KEPT = ("digits", "code")
+"""Names of `harness.text.invariants` that every rewrite keeps, beside addresses (`harness.llm.checks`). A paraphrase keeps the number of negations too; a change of
 style may turn `not bad` into `good`."""
 
 

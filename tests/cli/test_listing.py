@@ -117,3 +117,11 @@ def test_a_transform_of_a_plugin_is_listed_and_takes_no_name_that_is_taken(cli, 
     code, out, error = cli("list", "transforms", "--plugin", plugin)
     assert (code, out) == (2, "")
     assert "two transforms are called 'quoted'; rename one of them" in error
+
+
+def test_styles_say_what_they_ask_for_in_both_directions(cli):
+    code, out, _ = cli("list", "styles")
+    lines = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert (code, list(lines)) == (0, ["formal", "hedged", "positive", "short"])
+    assert lines["short"].startswith("version 1: up is about two thirds as long")
+    assert "; down is about one and a half times as long" in lines["short"]

@@ -21,6 +21,8 @@ WRONG = {
     "digits": PLAIN.replace("30", "thirty"),
     "digits, others": PLAIN.replace("30", "31"),
     "urls": PLAIN.replace("a.org/x", "b.org/x"),
+    "urls, one missing": PLAIN.replace("https://a.org/x and", "that address and"),
+    "urls, its last part": PLAIN.replace("a.org/x", "a.org/"),
     "code": PLAIN.replace("rm x", "rm y"),
     "code, its marks": PLAIN.replace("`", "'"),
     "negations": PLAIN.replace("do not open", "open up"),
@@ -40,6 +42,7 @@ def test_each_thing_that_is_wrong_is_named_alone(name):
     ("before", "after"),
     [
         (PLAIN, "It bakes for 30 minutes; see https://a.org/x and then run `rm x`, and don't open it."),
+        ("See https://a.org/x, www.b.org (https://c.org).", "See (https://a.org/x), www.b.org; https://c.org"),
         ("I cannot help with that.", "I can't assist you with it."),
         ("Say \\u0041 or \\n here.", "Here, say \\u0041 or \\n."),
         ("$\\nu$ is a frequency.", "A frequency is $\\nu$, $\\nu$."),

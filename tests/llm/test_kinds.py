@@ -29,8 +29,8 @@ def test_a_style_is_four_kinds_and_the_second_ones_ask_what_the_first_of_their_d
 def test_a_paraphrase_keeps_negations_too_and_a_style_need_not():
     (paraphrase,) = kinds("paraphrase")
     assert (paraphrase.of, paraphrase.length) == (None, LENGTH)
-    assert set(paraphrase.keeps) == {"digits", "urls", "code", "negations"}
-    assert all(set(kind.keeps) == {"digits", "urls", "code"} for kind in kinds("style:positive"))
+    assert set(paraphrase.keeps) == {"digits", "code", "negations"}
+    assert all(set(kind.keeps) == {"digits", "code"} for kind in kinds("style:positive"))
 
 
 def test_a_style_has_its_own_range_of_lengths_in_each_direction():
