@@ -174,7 +174,7 @@ def test_parts_of_the_data_and_sensitivities_are_not_drawn(name):
         if m.value is not None
         for more in ({"rows": "all"}, {"dataset": "d", "subset": "s"})
     ]
-    plain, with_others = (axes_of(PLOTS[name](made(given), arrays)) for given in (rows, [*others, *rows]))
+    plain, with_others = (axes_of(PLOTS[name](made(given), arrays)) for given in (rows, [*rows, *others]))
     assert [(_points(a), lines_of(a)) for a in plain] == [(_points(a), lines_of(a)) for a in with_others]
     assert [[t.get_text() for t in a.texts] for a in plain] == [[t.get_text() for t in a.texts] for a in with_others]
 
