@@ -40,7 +40,12 @@ def test_seeds_add_their_spread(scores):
     both = spearman(old, new, clusters, 60, 3)
     each = [spearman(old[[s]], new[[s]], clusters, 60, 3).value for s in (0, 1)]
     assert both.value == pytest.approx(np.mean(each))
-    assert both.se**2 > np.var(each, ddof=1) / 2
+    weights = row_weights(clusters, *cluster_weights(clusters, 60, np.random.default_rng(3)))
+    drawn = [
+        np.mean([stats.spearmanr(np.repeat(a, w), np.repeat(b, w))[0] for a, b in zip(old, new, strict=True)])
+        for w in weights
+    ]
+    assert both.se**2 == pytest.approx(np.var(drawn, ddof=1) + np.var(each, ddof=1) / 2)
 
 
 def test_only_ranks_count(scores):
