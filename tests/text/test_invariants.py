@@ -30,6 +30,8 @@ def distance(before: str, after: str) -> int:
         ("urls", "(http://a.b/c?d=1, HTTPS://E.F) www.g.h!", ("http://a.b/c?d=1,", "HTTPS://E.F)", "www.g.h!")),
         ("urls", "a.b and http:/c", ()),
         ("code", "a `b` c ```\nd `e`\n``` f `g\nh`", ("`b`", "```\nd `e`\n```")),
+        ("code", "\u1fefa\u1fef", ()),
+        ("urls", "http://a<\u0338b", ("http://a",)),
         ("quotes", 'a "b c" d “e f” \'g\' "h\ni"', ('"b c"', "“e f”")),
         ("negations", "No, I don’t and can't; not nothing, know, another, CANNOT.", 6),
         ("negations", "It wasn't so, nor is it none of them without us.", 4),

@@ -100,8 +100,9 @@ NUMBER_WORD = re.compile(
 )
 LABELS = lexicon(
     "version chapter step phase type level page grade class number no figure section part stage episode season option "
-    "question example rule tier category article item line channel room day week python windows covid x y z v n plus minus "
-    "times equals equal over omega jan feb mar apr jun jul aug sep sept oct nov dec"
+    "question example rule tier category article item line channel room day week python windows covid omega x y z v n "
+    "plus minus times equals equal over january february march april may june july august september october november "
+    "december jan feb mar apr jun jul aug sep sept oct nov dec"
 )
 """What a digit behind it is the name of, or the value in a formula."""
 

@@ -94,6 +94,30 @@ def test_small_numbers_as_digits(reply, expected):
     assert apply("words_to_digits", reply) == expected
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "at 5 pm",
+        "with 3 kg of it",
+        "on may 4 we go",
+        "the version 2 is",
+        "go to step 3 and",
+        "see omega 3 in it",
+        "is x 3 or",
+    ],
+)
+def test_a_digit_that_names_or_measures_stays(reply):
+    assert apply("digits_to_words", reply) is None
+
+
+@pytest.mark.parametrize(
+    "reply",
+    ["about two hundred dogs", "with two thirds done", "with two of us", "a day or two later", "one two three go", "cut in two with it"],
+)  # fmt: skip
+def test_a_number_word_that_is_part_of_more_stays(reply):
+    assert apply("words_to_digits", reply) is None
+
+
 def test_numbers_of_a_sentence_come_back():
     reply = "we have two dogs, three cats and nine birds here."
     assert apply("digits_to_words", apply("words_to_digits", reply)) == reply
