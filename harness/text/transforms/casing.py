@@ -41,9 +41,6 @@ def _each(there: Callable[[str], str], back: Callable[[str], str]) -> Callable[[
 
     def change(text: str) -> str:
         made = ((letter, there(letter)) for letter in text)
-        return "".join(
-            new if len(new) == 1 and back(new) == letter and letter not in IN_CONTEXT else letter
-            for letter, new in made
-        )
+        return "".join(new if back(new) == letter and letter not in IN_CONTEXT else letter for letter, new in made)
 
     return change

@@ -101,6 +101,10 @@ def test_thirteen_places_are_the_known_cipher(reply):
         assert after.partition("\n\n")[2] == codecs.encode(reply, "rot13")
 
 
+def test_without_latin_letters_there_is_nothing_to_move():
+    assert [apply(name, "12, и 3!").status for name in ("rot13", "rot2")] == ["none"] * 2
+
+
 @given(TEXTS)
 def test_two_places_thirteen_times_are_the_alphabet(reply):
     text = reply
@@ -111,7 +115,9 @@ def test_two_places_thirteen_times_are_the_alphabet(reply):
 
 
 @pytest.mark.parametrize("name", CODED)
-@pytest.mark.parametrize("reply", ["Yes.", "", "x", "print", "Use `x = y` here.", "```mermaid\na --> b", "\ud800"])
+@pytest.mark.parametrize(
+    "reply", ["Yes.", "", "x", "print", "Use `x = y` here.", "```mermaid\na --> b", "Write ``` for it.", "\ud800"]
+)
 def test_without_code_there_is_nothing_to_bait(name, reply):
     assert apply(name, reply).status == "none"
 

@@ -111,6 +111,14 @@ def test_at_the_full_rate_every_letter_with_a_counterpart_is_replaced():
     assert damaged("delete", "Lost, all of it! 12", 1.0) == ",   ! 12"
 
 
+def test_words_that_touch_a_digit_or_a_likely_address_stay_whole():
+    assert (
+        damaged("delete", "3rd mp3 x2y xhttp://b.c end.next htp://d ok", 1.0)
+        == "3rd mp3 x2y xhttp://b.c end.next htp://d "
+    )
+    assert damaged("delete", "x² y½", 1.0) == "² ½"
+
+
 def test_look_alikes_are_letters_of_another_alphabet_one_for_one():
     latin, other = zip(*((chr(a), chr(b)) for a, b in damage.HOMOGLYPHS.items()), strict=True)
     assert all(unicodedata.name(letter).startswith("LATIN") for letter in latin)
@@ -148,6 +156,7 @@ def test_every_place_of_a_word_can_be_swapped():
         ("Keep this word, please.", "this word, please."),
         ("a\nwell-known don’t b", "a\ndon’t b"),
         ("see www. then/so", "see www. /so"),
+        ("see www. b,c", "see www. ,c"),
         ("(one) two", "() two"),
         ("at the end", "at the"),
     ],
