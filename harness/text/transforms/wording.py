@@ -111,9 +111,9 @@ UNITS = lexicon(
 )
 PARTS = lexicon(
     "hundred thousand million billion trillion dozen half halves third thirds quarter quarters fourths fifth fifths sixth "
-    "sixths eighth eighths tenth tenths point of and"
+    "sixths eighth eighths tenth tenths point of and in on at with from for"
 )
-"""What makes a larger number or a fraction of the word before it, or a group of people."""
+"""What makes a larger number or a fraction of the word before it, or leaves it without a noun."""
 
 SENTENCE_END = re.compile(r"[.!?](?=\s)|\n")
 

@@ -26,6 +26,8 @@ CORPUS = (
     "I have 3 dogs and 4 cats. Step 2 is at 5 pm.",
     "He Said \"Go Home\" And \u201cStay There\u201d.",
     "So the answer is $\\boxed{\\text{none}}$.",
+    'The "gray color" of `a gray` and the "grey colour" of `a grey` are gray and grey.',
+    "\u1fefe\u0301\u1fef is no code and http://a<\u0338e\u0301 ends early, e\u0301.",
     "There are two dogs and three cats in the yard, but never more than nine people in there.",
     "My favourite colour is grey; the neighbours organise a centre. My favorite color is gray, organized in the center.",
     "# Title\n\nSome **bold** and *italic* words, __all__ of it:\n\n- one point\n- another, not `code`\n1. first\n2. second\n\n> said so\n",
@@ -52,7 +54,7 @@ CORPUS = (
 )  # fmt: skip
 
 PIECES = (
-    *CORPUS[:17],
+    *CORPUS[:19],
     *(" ", "  ", "\n", "\n\n", "\r", "\r\n", "\t", "\x85", "\u2028", "\x0b", "\x1c"),
     *("```", "```python\n", "\n```\n", "`", "``", '"', "\u201c", "\u201d", "'", "\u2019", "**", "*", "__", "_", "#", "# ", "## "),
     *("- ", "* ", "1. ", "2) ", "> ", "(", ")", "[", "]", "{", "}", "$", "\\boxed{", "\\text{", "# Answer\n\n", "|", "<", ">"),
@@ -77,7 +79,7 @@ RICH = st.lists(st.sampled_from(PIECES), max_size=14).flatmap(
 MARKDOWN = st.lists(
     st.tuples(
         st.sampled_from(("", "- ", "* ", "1. ", "# ", "## ", "> ", "  - ", "```", "```python\n", "# Answer\n\n")),
-        st.lists(st.sampled_from(PIECES[17:]), max_size=5).map(" ".join),
+        st.lists(st.sampled_from(PIECES[19:]), max_size=5).map(" ".join),
     ).map("".join),
     max_size=6,
 ).map("\n".join)
