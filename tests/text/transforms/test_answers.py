@@ -35,6 +35,8 @@ def change(name: str, reply: str) -> str | None:
         ("heading_to_boxed", "So.\n\n### Final answer:\n$\\frac12$", "So.\n\n$\\boxed{\\frac12}$"),
         ("heading_to_boxed", "# Answer\n\nEvelyn", "$\\boxed{\\text{Evelyn}}$"),
         ("heading_to_boxed", "# Answer\n\n4 is $x$", "$\\boxed{\\text{4 is $x$}}$"),
+        ("heading_to_boxed", "# Answer\n\n4 + $x$", "$\\boxed{\\text{4 + $x$}}$"),
+        ("heading_to_boxed", "# Answer\n\n3\n# Answer\n\n4", "# Answer\n\n3\n$\\boxed{4}$"),
         ("heading_to_boxed", "# Answer\n\nx + 4", "$\\boxed{x + 4}$"),
         ("heading_to_boxed", "# Answer\n\n4\n\nIt is.", None),
         ("heading_to_boxed", "# Answer\n\n}4{", None),
