@@ -65,8 +65,8 @@ class Compared:
         return replace(self, pairs=self.pairs[pairs], texts=self.texts[texts], **by_pair, **by_text)
 
 
-def compared(rows: ScoreTable) -> list[Compared]:
-    """Every rewriting of one member's `rows` (all seeds, variants, replicates) in every arm, in the order of the variants.
+def compared(rows: ScoreTable, arms: Sequence[str] = ARMS) -> list[Compared]:
+    """Every rewriting of one member's `rows` (all seeds, variants, replicates) in these arms, in the order of the variants.
 
     The second replicate of the originals is the rewriting `identity`, in the arm `both` alone. What was tried and changed
     no reply is here too, without pairs. Style matrices, comparisons and rewrites of rewrites are left out. Raises
@@ -81,7 +81,7 @@ def compared(rows: ScoreTable) -> list[Compared]:
     return [
         _compare(replies, replace(rewriting, arm=arm), texts)
         for rewriting, texts in _rewritings(mine, replies)
-        for arm in ([rewriting.arm] if rewriting.arm else ARMS)
+        for arm in ([rewriting.arm] if rewriting.arm else arms)
     ]
 
 

@@ -17,7 +17,7 @@ from harness.task import Metric, ScoreTable, originals
 
 from .columns import row
 from .compared import Compared
-from .pairs import PLACE, STYLED, by_seed
+from .pairs import PLACE, STYLED, Pairs, by_seed
 from .rewriting import ARMS, Rewriting
 
 CHANCE = 0.5
@@ -46,8 +46,8 @@ class Matrix:
         styled = plain.assign(**plain["side"].astype(str).str.extract(STYLED)).dropna(subset="style")
         numbers = styled["number"].astype(int).groupby(styled["style"]).min()
         styles = tuple(sorted(map(str, numbers.index), key=lambda style: (numbers[style], style)))
-        cells = {cell: _cell(styled, *cell) for cell in product(styles, repeat=2)}
-        seeds = sorted(styled["seed"].unique())
+        cells = {cell: _cell(styled, *cell) for cell in product(styles, styles)}
+        seeds = sorted(int(seed) for seed in styled["seed"].unique())
         return cls(
             styles,
             styled.drop_duplicates("item_id").set_index("item_id")[PLACE].sort_index(),
@@ -57,10 +57,19 @@ class Matrix:
         )
 
     @property
-    def units(self) -> np.ndarray:
-        """s_w of each seed (seeds,) over the pairs of equal style, in reward points (corrections 11)."""
-        equal = [self.margins[style, style] for style in self.styles]
-        return np.array([unit(column.dropna()) for _, column in pd.concat(equal).items()]) if equal else np.empty(0)
+    def units(self) -> Mapping[int, float]:
+        """s_w by seed over the pairs of equal style, in reward points (corrections 11); empty without styles."""
+        if not self.styles:
+            return {}
+        equal = pd.concat([self.margins[style, style] for style in self.styles])
+        return {int(seed): unit(equal[seed].dropna()) for seed in equal.columns}
+
+    @property
+    def pairs(self) -> Pairs:
+        """What styles are rewritten from, both replies in the first; in the unit of all pairs of equal style. Needs styles."""
+        first = self.styles[0], self.styles[0]
+        credit, margin = (found[first].dropna() for found in (self.credits, self.margins))
+        return Pairs(self.items.loc[credit.index], credit.to_numpy().T, margin.to_numpy().T, self.units)
 
     def compared(self) -> list[Compared]:
         """Every earlier style against every later one in every arm: the exchanged replies change from the one to the other.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,26 +24,28 @@ class Pairs:
 
     `items` has one row a pair, indexed by item id: `cluster_id`, `dataset`, `subset`. `credits` (seeds, pairs) are 0,
     one half or 1 (less than one half where several replies tie), `margins` chosen minus rejected score in reward points,
-    and `units` (seeds,) is s_w of all of them, sqrt(mean(d^2)/2), which stays that of the whole in a part (corrections
-    11); NaN without pairs.
+    and `units` is s_w by seed over all of them, sqrt(mean(d^2)/2), which stays that of the whole in a part (corrections
+    11); NaN without pairs. `failed` pairs are left out because some seed could not score them; of all, also in a part.
     """
 
     items: pd.DataFrame
     credits: np.ndarray
     margins: np.ndarray
-    units: np.ndarray
+    units: Mapping[int, float]
+    failed: int = 0
 
     @classmethod
     def of(cls, rows: ScoreTable) -> Pairs:
         """From the rows of one member. A matrix of styles is no pair: it has cells of its own."""
-        seeds = sorted(rows["seed"].unique())
+        seeds = sorted(int(seed) for seed in rows["seed"].unique())
         plain = originals(rows)
         found = outcomes(plain[~plain["side"].astype(str).str.match(STYLED)])
         frames = [by_seed(found, column, seeds) for column in ("credit", "margin")]
         known = pd.concat(frames, axis=1).dropna().index
         credit, margin = (frame.loc[known].to_numpy().T for frame in frames)
         items = found.drop_duplicates("item_id").set_index("item_id")[PLACE].loc[known]
-        return cls(items, credit, margin, np.array([unit(d) for d in margin]))
+        units = {seed: unit(d) for seed, d in zip(seeds, margin, strict=True)}
+        return cls(items, credit, margin, units, failed=found["item_id"].nunique() - len(items))
 
     @property
     def clusters(self) -> np.ndarray:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from harness.errors import InputError
+from harness.registry import UnknownNameError
 from harness.text.transform import Transform
 from harness.text.transforms import TRANSFORMS
 
@@ -55,14 +56,22 @@ def rewriting_of(variant: str) -> tuple[Rewriting, str]:
 
 
 def _transformed(name: str) -> tuple[Rewriting, str]:
-    known = {one.variant: one for one in map(TRANSFORMS.get, TRANSFORMS.names())}
     variant = f"rewrite/{name}"
-    if variant not in known:
+    found = next((one for one in _candidates(name.partition("@")[0]) if one.variant == variant), None)
+    if found is None:
         raise InputError(
             f"the texts {variant!r} come from a transform that is not registered; give the plugin that made it "
             "(--plugin FILE), or the version of the harness that has it"
         )
-    return _named(known[variant]), ""
+    return _named(found), ""
+
+
+def _candidates(name: str) -> Iterable[Transform]:
+    """The transform of this name; where there is none, all: those of other distributions go by longer names."""
+    try:
+        return [TRANSFORMS.get(name)]
+    except UnknownNameError:
+        return map(TRANSFORMS.get, TRANSFORMS.names())
 
 
 def _named(transform: Transform) -> Rewriting:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from harness.stats.bootstrap import MIN_CLUSTERS as MIN_PROMPTS
 from harness.stats.estimate import Estimate
 from harness.stats.linear import Strata, linear
 from harness.stats.over_seeds import proportion, seeded
@@ -17,6 +16,8 @@ from harness.task import Metric
 from .columns import row
 from .compared import Compared
 from .pairs import Pairs
+from .params import Params
+from .ratios import MIN_PROMPTS
 from .worst import worst_accuracy, worst_drop
 
 CORE = "core"
@@ -26,20 +27,8 @@ APART = ("noise", "stress", "lm", "style", "natural")
 PP = 100.0
 
 
-@dataclass(frozen=True)
-class Draws:
-    """How many draws of the cluster bootstrap, and the seed of every draw and flip."""
-
-    draws: int
-    seed: int
-
-    def rng(self) -> np.random.Generator:
-        """A fresh generator."""
-        return np.random.default_rng(self.seed)
-
-
 def scalar_rows(
-    parts: Sequence[Compared], pairs: Mapping[str, Pairs], how: Draws, dims: Mapping[str, str]
+    parts: Sequence[Compared], pairs: Mapping[str, Pairs], params: Params, dims: Mapping[str, str]
 ) -> list[Metric]:
     """Scalars of one member: of the core first, then of every other set that has a rewriting.
 
@@ -48,34 +37,35 @@ def scalar_rows(
     unchanged pairs by set, those of the core for what is not named.
     """
     found = [row("accuracy", proportion(pairs[CORE].credits, pairs[CORE].clusters), dims, main=True)]
-    found += [row(name, one, dims, main=True) for name, one in _of_set(parts, CORE, pairs[CORE], how).items()]
+    found += [row(name, one, dims, main=True) for name, one in _of_set(parts, CORE, pairs[CORE], params).items()]
     for kind in APART:
         if any(part.rewriting.kind == kind for part in parts):
-            scalars = _of_set(parts, kind, pairs.get(kind, pairs[CORE]), how)
+            scalars = _of_set(parts, kind, pairs.get(kind, pairs[CORE]), params)
             found += [row(name, one, {**dims, "set": kind}) for name, one in scalars.items()]
     return found
 
 
-def subset_rows(parts: Sequence[Compared], pairs: Pairs, how: Draws, dims: Mapping[str, str]) -> list[Metric]:
+def subset_rows(parts: Sequence[Compared], pairs: Pairs, params: Params, dims: Mapping[str, str]) -> list[Metric]:
     """Accuracy and mean drop of every (dataset, subset), over the core."""
-    found = []
+    found, core = [], _valid(parts, CORE)
     for dataset, subset in sorted(set(zip(pairs.items["dataset"], pairs.items["subset"], strict=True))):
         of = {**dims, "dataset": str(dataset), "subset": str(subset)}
         here = pairs.where(((pairs.items["dataset"] == dataset) & (pairs.items["subset"] == subset)).to_numpy())
-        inside = [part.where(part.pairs["item_id"].isin(here.items.index).to_numpy()) for part in parts]
+        inside = [part.where(part.pairs["item_id"].isin(here.items.index).to_numpy()) for part in core]
         found.append(row("accuracy", proportion(here.credits, here.clusters), of))
-        found.append(row("mean_drop_pp", _mean_drop(_counted(inside, CORE), CORE, how).scaled(PP), of))
+        found.append(row("mean_drop_pp", _mean_drop(_counted(inside), CORE, params).scaled(PP), of))
     return found
 
 
-def _of_set(parts: Sequence[Compared], kind: str, pairs: Pairs, how: Draws) -> dict[str, Estimate]:
-    counted = _counted(parts, kind)
+def _of_set(parts: Sequence[Compared], kind: str, pairs: Pairs, params: Params) -> dict[str, Estimate]:
+    valid = _valid(parts, kind)
+    counted = _counted(valid)
     return {
         "n_transforms": Estimate(float(len(counted)), n=_items(counted)),
-        "mean_drop_pp": _mean_drop(counted, kind, how).scaled(PP),
-        **_worst(counted, kind, how),
+        "mean_drop_pp": _mean_drop(counted, kind, params).scaled(PP),
+        **_worst(counted, kind, params),
         "break_rate": _mean_break(counted, kind),
-        "worst_acc": worst_accuracy(pairs, _valid(parts, kind)),
+        "worst_acc": worst_accuracy(pairs, valid),
     }
 
 
@@ -84,12 +74,12 @@ def _valid(parts: Sequence[Compared], kind: str) -> list[Compared]:
     return [part.valid for part in parts if part.rewriting.kind == kind and part.rewriting.arm == "both"]
 
 
-def _counted(parts: Sequence[Compared], kind: str) -> list[Compared]:
-    """Those of them that can be measured one by one."""
-    return [part for part in _valid(parts, kind) if part.pairs["cluster_id"].nunique() >= MIN_PROMPTS]
+def _counted(parts: Sequence[Compared]) -> list[Compared]:
+    """Those that change pairs of enough prompts to be measured one by one."""
+    return [part for part in parts if part.pairs["cluster_id"].nunique() >= MIN_PROMPTS]
 
 
-def _mean_drop(parts: Sequence[Compared], kind: str, how: Draws) -> Estimate:
+def _mean_drop(parts: Sequence[Compared], kind: str, params: Params) -> Estimate:
     """Mean over rewritings of the drop of accuracy, a difference of fractions: above 0, the model is worse after.
 
     CR1 with t over rewritings that share their prompts, p by flipping the sign of a prompt in all of them at once
@@ -101,13 +91,17 @@ def _mean_drop(parts: Sequence[Compared], kind: str, how: Draws) -> Estimate:
     clusters, strata = _rows(parts)
     average = drops.mean(axis=0)
     by_prompt = Strata.of(len(strata), strata, None).contributions(average)
-    found = replace(linear(average, clusters, strata), p=sign_flip(by_prompt, clusters, how.rng()), n=_items(parts))
+    found = replace(
+        linear(average, clusters, strata),
+        p=sign_flip(by_prompt, clusters, np.random.default_rng(params.seed)),
+        n=_items(parts),
+    )
     return seeded(found, [_stratified(one, strata) for one in drops])
 
 
-def _worst(parts: Sequence[Compared], kind: str, how: Draws) -> dict[str, Estimate]:
+def _worst(parts: Sequence[Compared], kind: str, params: Params) -> dict[str, Estimate]:
     """The largest drop in pp with its interval, and that interval's lower end by itself: what may be ranked."""
-    found = worst_drop(parts, how.draws, how.seed).scaled(PP) if parts else _nothing(kind)
+    found = worst_drop(parts, params.draws, params.seed).scaled(PP) if parts else _nothing(kind)
     low = Estimate.null(found.reason or "no interval", found.n, found.n_clusters)
     if found.low is not None:
         low = Estimate(found.low, n=found.n, n_clusters=found.n_clusters)
@@ -117,15 +111,15 @@ def _worst(parts: Sequence[Compared], kind: str, how: Draws) -> dict[str, Estima
 def _mean_break(parts: Sequence[Compared], kind: str) -> Estimate:
     """Mean over rewritings of P(wrong after | right before), 0 to 1; CR1 with t of the linearised ratios.
 
-    A rewriting counts where enough prompts were right before. The interval is cut to 0 to 1.
+    A rewriting counts where pairs of enough prompts were right before. The interval is cut to 0 to 1.
     """
     some = [part for part in parts if _right_prompts(part) >= MIN_PROMPTS]
     if not some:
         return _nothing(kind) if not parts else Estimate.null(f"fewer than {MIN_PROMPTS} prompts are right before")
     linearised = np.concatenate([_linear_break(part) for part in some], axis=1)
     clusters, strata = _rows(some)
-    found = replace(linear(linearised.mean(axis=0), clusters, strata), p=None, n=_items(some))
-    found = replace(seeded(found, [_stratified(one, strata) for one in linearised]), p=None)
+    found = seeded(linear(linearised.mean(axis=0), clusters, strata), [_stratified(one, strata) for one in linearised])
+    found = replace(found, p=None, n=_items(some))
     if found.low is None or found.high is None:
         return found
     return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
@@ -133,12 +127,13 @@ def _mean_break(parts: Sequence[Compared], kind: str) -> Estimate:
 
 def _right_prompts(part: Compared) -> int:
     """Prompts with a pair that was right before, of the seed with the fewest."""
-    return min(part.pairs["cluster_id"][right].nunique() for right in part.before > 0)
+    return min(part.pairs["cluster_id"][right].nunique() for right in part.before == 1)
 
 
 def _linear_break(part: Compared) -> np.ndarray:
     """Values (seeds, pairs) whose mean is each seed's break rate and whose spread is what pairs move it by."""
-    right, broken = part.before, part.before * (1 - part.after)
+    right = (part.before == 1).astype(float)
+    broken = right * (1 - part.after)
     share = right.mean(axis=1, keepdims=True)
     rate = broken.mean(axis=1, keepdims=True) / share
     return rate + (broken - rate * right) / share

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 
 from harness.stats.bootstrap import cluster_weights
 from harness.stats.estimate import Estimate
@@ -19,17 +20,18 @@ def worst_drop(parts: Sequence[Compared], draws: int, seed: int) -> Estimate:
     """The largest drop of accuracy among rewritings, a difference of fractions above 0 where the model is worse after.
 
     [max(x - q se), max(x + 1.96 se)], q from joint draws of the prompts of all rewritings, so that the lower end pays
-    for having looked at them all (corrections 10): rank by that end. No interval without draws, null without parts.
+    for having looked at them all (corrections 10): rank by that end. No interval without draws. Raises ValueError without parts.
     """
     items = {item for part in parts for item in part.pairs["item_id"]}
-    clusters = np.concatenate([_clusters(part) for part in parts]) if parts else np.empty(0)
+    clusters = np.concatenate([_clusters(part) for part in parts])
     prompts = len(np.unique(clusters))
     found = [mean(part.before - part.after, _clusters(part)) for part in parts]
-    if any(one.se is None for one in found):
+    values, errors = np.array([(one.value, one.se) for one in found], dtype=float).T
+    if not np.isfinite(errors).all():
         return Estimate.null("a rewriting changes pairs of one prompt alone", len(items), prompts)
     rng = np.random.default_rng(seed)
     moved = _drawn(parts, clusters, draws, rng) + _between_seeds(parts, draws, rng)
-    return selected_max([one.value for one in found], [one.se for one in found], moved, len(items), prompts)
+    return selected_max(values, errors, moved, len(items), prompts)
 
 
 def worst_accuracy(pairs: Pairs, parts: Sequence[Compared]) -> Estimate:
@@ -39,7 +41,7 @@ def worst_accuracy(pairs: Pairs, parts: Sequence[Compared]) -> Estimate:
     """
     least = pairs.credits.copy()
     for part in parts:
-        at = pairs.items.index.get_indexer(part.pairs["item_id"])
+        at = pairs.items.index.get_indexer(pd.Index(part.pairs["item_id"]))
         known = at >= 0
         for mine, after in zip(least, part.after, strict=True):
             np.minimum.at(mine, at[known], after[known])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.task import TASKS
-from harness.testing.conformance import check_task
+from harness.testing.conformance import check_task, suite_items
 
 
 @pytest.mark.parametrize("name", ["alignment_resistance", "feature_imprint"])
@@ -13,3 +13,11 @@ def test_a_task_keeps_what_every_task_promises(name):
     task = TASKS.get(name)()
     check_task(task)
     assert task.meta.name == name
+
+
+def test_so_does_the_one_that_rewrites_with_a_transform_of_every_set():
+    task = TASKS.get("rewrite_robustness")()
+    params = task.Params(transforms="trailing_space,swap_3,pad", draws=5)
+    items = suite_items(task, n=6)
+    check_task(task, items[: len(items) // 2], params=params)
+    assert len(params.names) == 3

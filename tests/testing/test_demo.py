@@ -14,11 +14,12 @@ def test_everything_once(tmp_path):
     records = [read_record(path) for path in find_results(tmp_path / "demo" / "results")]
     assert {r.task.name for r in records} == {
         "alignment_resistance", "feature_imprint", "neuron_ablation", "objective_interference",
+        "rewrite_robustness",
     }  # fmt: skip
     without_neurons = [r for r in records if r.subject.name.startswith("null/") and r.task.name == "neuron_ablation"]
     assert {r.status for r in without_neurons} == {"not_applicable"}
     assert {r.status for r in records if r not in without_neurons} == {"success"}
-    assert len(report.results) == len(records) == 16
+    assert len(report.results) == len(records) == 20
     assert validate(tmp_path / "demo" / "results") == []
     board = read_board(tmp_path / "demo" / "leaderboard.yaml", tmp_path / "demo" / "results")
     names = {row.name for row in board.rows}

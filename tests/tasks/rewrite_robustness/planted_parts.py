@@ -27,7 +27,7 @@ def pairs(n: int = 120, seeds: int = 1, seed: int = 0, p: float = 0.8, per_promp
         index=pd.Index([f"i{i:04d}" for i in range(n)], name="item_id"),
     )
     margins = rng.normal(0.5, 1, (seeds, n))
-    return Pairs(items, credits_(rng, (seeds, n), p), margins, np.ones(seeds))
+    return Pairs(items, credits_(rng, (seeds, n), p), margins, dict.fromkeys(range(seeds), 1.0))
 
 
 def part(

@@ -102,7 +102,7 @@ def test_the_unit_is_that_of_the_pairs_of_equal_style():
     rows = planted.table(sample(), planted.noise)
     scores = by_hand(rows)
     d = [wins(scores, item, (s, s))[1] for item in {k[0] for k in scores} for s in STYLES]
-    assert Matrix.of(rows).units == pytest.approx([np.sqrt(np.mean(np.square(d)) / 2)])
+    assert Matrix.of(rows).units == {0: pytest.approx(np.sqrt(np.mean(np.square(d)) / 2))}
 
 
 def test_seeds_stand_apart_and_a_failed_reply_takes_only_the_cells_it_is_in():
@@ -145,4 +145,4 @@ def test_the_order_of_rows_changes_nothing_and_pairs_without_styles_are_no_matri
     empty = Matrix.of(planted.table(planted.items(np.random.default_rng(0), 4), planted.noise))
     assert empty.compared() == []
     assert cell_rows(empty, {}) == []
-    assert empty.units.size == 0
+    assert empty.units == {}
