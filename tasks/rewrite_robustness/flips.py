@@ -60,7 +60,8 @@ def flip_rows(every: Sequence[Compared], relabelled: Relabelled, dims: Mapping[s
 
     `flip` is the share of valid rewrites whose label is above (`gained`) or below (`lost`) that of the original, `aa_flip`
     the same of unchanged originals labelled twice (half of all their flips: as often a gain as a loss), `ppv` = (flip -
-    aa_flip)/flip, by the delta method. By event: `cell_n` pairs, `pi_logodds` (above 0: the flip makes the event
+    aa_flip)/flip, by the delta method; a little low where many labels truly change, since A/A is taken off those too (and
+    `pi` that much too large). By event: `cell_n` pairs, `pi_logodds` (above 0: the flip makes the event
     likelier), `pi_ame` the risk difference (`firth.risk_difference`) and `pi` = pi_ame/ppv, null where ppv is below .3.
     Controls are edit ratio, similarity and change of log words of both sides, where known for all pairs. CR1 by prompt; of
     several seeds all pairs are fitted together and the variance of the seeds' own estimates is added. Holm by column
@@ -81,9 +82,10 @@ def _of_field(compared: Compared, relabelled: Relabelled, field: str, dims: Mapp
     sides = relabelled.sides(compared.rewriting.name, compared.pairs.index, [field, *CONTROLS])
     found: list[Found] = []
     ppv = {}
+    again = {side: _again(relabelled, field, side) for side in sides}
     for side, change in CELLS:
         of = {**dims, "side": side, "change": change}
-        by_name = _flips(sides[side][field], compared.pairs["cluster_id"], _again(relabelled, field, side), change)
+        by_name = _flips(sides[side][field], compared.pairs["cluster_id"], again[side], change)
         ppv[side, change] = by_name["ppv"]
         found += [(name, estimate, of) for name, estimate in by_name.items()]
     for event in EVENTS:
@@ -98,16 +100,16 @@ def _of_field(compared: Compared, relabelled: Relabelled, field: str, dims: Mapp
 
 
 def _again(relabelled: Relabelled, field: str, side: str) -> pd.DataFrame:
-    """Changes of the label where the text did not change, with their prompts."""
-    again = relabelled.again
-    return again.loc[again["side"] == side, ["cluster_id", field]].dropna()
+    """Whether the label changed where the text did not, `flipped` 0 or 1, with the prompts."""
+    again = relabelled.again.loc[relabelled.again["side"] == side, ["cluster_id", field]].dropna()
+    return again[["cluster_id"]].assign(flipped=(again[field] != 0).astype(float))
 
 
 def _flips(values: pd.Series, clusters: pd.Series, again: pd.DataFrame, change: str) -> dict[str, Estimate]:
     known = values.notna().to_numpy()
     flipped = CHANGES[change](values[known]).to_numpy(dtype=float)
     prompts, same = clusters.to_numpy()[known], again["cluster_id"].to_numpy()
-    by_itself = (again.drop(columns="cluster_id").to_numpy()[:, 0] != 0).astype(float)
+    by_itself = again["flipped"].to_numpy()
     flip = proportion(flipped[None], prompts)
     if len(again) < MIN_CELL:
         nothing = Estimate.null(f"{len(again)} {NO_RETEST.format(least=MIN_CELL)}", len(again))

@@ -119,6 +119,13 @@ def test_separation_is_named_and_leaves_a_finite_value() -> None:
     assert separated(y, X, names) == ()
 
 
+@pytest.mark.parametrize("factor", [1.0, 1e9, 1e-9])
+def test_both_of_two_columns_that_separate_together_are_named_in_any_unit(factor: float) -> None:
+    X = np.random.default_rng(6).normal(size=(200, 2))
+    y = (X.sum(axis=1) > 0).astype(float)
+    assert separated(y, X * [1, factor], ("a", "b")) == ("a", "b")
+
+
 def test_credits_of_one_half_count_half() -> None:
     y, X = table(10, 40, 20, 100)
     half = np.where(np.arange(140) % 2, 0.5, y)

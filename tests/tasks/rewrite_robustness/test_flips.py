@@ -82,13 +82,20 @@ def test_cells_of_seal_without_controls_are_a_table_with_half_an_event():
     assert cell["flip"].value == pytest.approx(79 / 1502)
 
 
+def test_gained_and_lost_are_each_compared_with_neither():
+    c, labels = table({(0, 0): (300, 60), (-1, 0): (200, 100), (1, 0): (200, 190)})
+    neither = 60.5 / 301
+    assert found([c], plain(labels))["pi_ame"].value == pytest.approx(100.5 / 201 - neither, abs=1e-6)
+    assert found([c], plain(labels), change="gained")["pi_ame"].value == pytest.approx(190.5 / 201 - neither, abs=1e-6)
+
+
 @pytest.mark.parametrize("event", ["break", "fix"])
 def test_large_cells_against_a_plain_logit(event):
     cells = {
         (0, 0): (900, 200),
         (-1, 0): (200, 80),
         (1, 0): (150, 30),
-        (0, -1): (180, 40),
+        (0, -1): (600, 500),
         (0, 1): (160, 60),
         (-1, 1): (90, 50),
     }
@@ -242,6 +249,8 @@ def test_seeds_are_fitted_together_and_their_spread_is_added():
     assert two["pi_ame"].value == pytest.approx(one["pi_ame"].value, abs=0.005)
     assert two["pi_ame"].se == pytest.approx(one["pi_ame"].se, rel=0.05)
     assert (two["pi_ame"].n, two["cell_n"].value) == (one["pi_ame"].n, 60)
+    few, labels_of_few = table({(0, 0): (300, 60), (-1, 0): (15, 8)}, seeds=2)
+    assert "15 pairs" in found([few], labels_of_few)["pi_ame"].reason
     after = twin.after.copy()
     lost = labels.changes.xs("chosen", level="side")["helpful"].to_numpy() < 0
     after[1, lost] = 1.0

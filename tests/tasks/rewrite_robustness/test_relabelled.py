@@ -113,6 +113,8 @@ def test_a_side_of_several_replies_has_their_mean_and_styles_have_none():
     assert labels.changes.loc[("paraphrase", "d/1/0", "rejected"), "sentiment"] == pytest.approx(np.mean(mine))
     assert set(labels.changes.index.get_level_values("pair")) == {"d/1/0"}
     assert len(labels.again) == 4
+    part = scene([several], PARAPHRASES[:1], unlabelled={"d/1#rejected/2"})[2]
+    assert np.isnan(Relabelled.of(part).changes.loc[("paraphrase", "d/1/0", "rejected"), "sentiment"])
 
 
 def test_sides_follow_the_pairs_and_are_missing_where_nothing_was_rewritten():
