@@ -236,9 +236,9 @@ def test_what_is_foreseen_is_what_is_sent_stage_by_stage(cache):
 
 def test_what_can_no_longer_be_asked_is_not_foreseen_and_what_may_pass_is(cache):
     lost = "A bad reply of number 2, of some length."
-    for act, left in ((refusal(), [0, 0]), (status(500), [3, 2])):
+    for act, left in ((refusal(), [0, 0, 0]), (status(500), [3, 2, 10])):
         with serving(script(lambda seen, act=act: act if reply(user(seen)) == lost else REWRITE)) as server:
-            of = Plan(endpoint_of(server, max_retries=0), BOTH)
+            of = Plan(endpoint_of(server, max_retries=0), BOTH, 1, endpoint_of(server, model="j"))
             carry_out(ITEMS, of, Carrier(cache))
             assert [stage.cost.requests for stage in foresee(ITEMS, of, Carrier(cache))] == left
 
@@ -268,9 +268,15 @@ def test_the_whole_is_refused_above_the_limit_and_the_judge_spends_what_the_rewr
         paid = sum(body["model"] == "m" for body in server.bodies) * 900e-6
         assert {body["model"] for body in server.bodies} == {"m"}
         assert paid <= 1.05 * foreseen
-        free = Plan(endpoint_of(server), BOTH)
-        with pytest.raises(InputError, match="prices of m"):
-            carry_out(ITEMS, free, Carrier(cache, max_cost=5.0))
+
+
+def test_a_limit_needs_the_prices_of_rewriter_and_judge(cache):
+    with serving(REWRITE) as server:
+        dear, free = endpoint_of(server, **PAID), endpoint_of(server, model="j")
+        for of in (Plan(dear, BOTH, 1, free), Plan(free, BOTH), Plan(free, BOTH, 1, dear)):
+            with pytest.raises(InputError, match="prices of j"):
+                carry_out(ITEMS, of, Carrier(cache, max_cost=5.0))
+        assert not server.bodies
 
 
 def test_a_replay_sends_nothing_and_gives_what_is_stored(cache):

@@ -23,8 +23,10 @@ from harness.llm.ask import Ask, Turn
 from harness.llm.cache import ReplyCache
 from harness.llm.client import Client
 from harness.llm.endpoint import Endpoint
+from harness.llm.kinds import kinds
 from harness.llm.labeler import Labeler, label
 from harness.llm.repair import QUARANTINED
+from harness.llm.rewriter import NO_FIRST, Rewriter, rewrite
 from harness.llm.schema import answer_schema
 from harness.preference import Message, PreferenceItem, units
 from tests.llm.tiny_lm import LABEL, write_models
@@ -140,6 +142,16 @@ def test_an_untrained_model_s_texts_are_all_failed_rows_and_none_is_lost(server,
     assert all(row.error == "cut" or row.error.startswith(QUARANTINED) for row in rows)
     # An answer that is no label goes back once and no more.
     assert 6 <= client.spent.requests <= 12
+
+
+def test_every_rewrite_of_a_model_that_cannot_rewrite_is_a_failed_row(server, cache):
+    client = Client(server.endpoint(server.trained), cache)
+    rows = [made.row for made in rewrite(items(), Rewriter("tiny", client, 48), kinds("style:formal"))]
+    assert {(row.kind, row.text) for row in rows} == {(k.name, text) for k in kinds("style:formal") for text in texts()}
+    assert [row.rewritten for row in rows] == [None] * 24
+    assert {(row.error or "").partition(":")[0] for row in rows} == {QUARANTINED, NO_FIRST}
+    # Each of twelve questions goes back once; nothing is asked of what is not there.
+    assert client.spent.requests == 24
 
 
 def test_a_server_that_ignores_schemas_says_so_by_its_answers_alone(server, cache):
