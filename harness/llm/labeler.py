@@ -35,8 +35,8 @@ FIRST: Mapping[Pass, float] = {"first": 1.0, "retest": 0.05}
 SECOND: Mapping[Pass, float] = {"second": 0.10}
 """Share of the items in each pass of the first labeler, and of another one."""
 
-DIRECTIONS_OF_TWICE = 3
-"""Colons in `style:formal:up:down`, whose reply is a rewrite of a rewrite."""
+COLONS_OF_TWICE = 3
+"""As in `style:formal:up:down`, whose reply is a rewrite of a rewrite."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def with_rewritten(items: Iterable[PreferenceItem], rewrites: Rewrites) -> tuple
     Raises InputError where no reply has a rewrite that is left.
     """
     known = tuple(items)
-    ways = [way for way in rewrites.ways if way[0].count(":") < DIRECTIONS_OF_TWICE]
+    ways = [way for way in rewrites.ways if way[0].count(":") < COLONS_OF_TWICE]
     more: dict[str, list[str]] = {}
     for unit in units(known):
         found = (rewrites.of(unit, way) for way in ways)
