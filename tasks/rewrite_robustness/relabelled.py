@@ -39,7 +39,7 @@ class Relabelled:
         texts = table.drop_duplicates("unit_id").set_index("unit_id")
         names = texts["side"].astype(str).str.partition("/")[2]
         texts = texts[~texts["side"].astype(str).str.contains(">") & ((names == "") | names.str.isdigit())]
-        texts = texts.assign(side=texts["side"].astype(str).str.partition("/")[0])
+        texts = texts.assign(side=texts["side"].astype(str).str.split("/").str[0])
         asked = [field for field in NUMBERED if column(field) in texts]
         changes = _changes(texts, asked)
         fields = tuple(field for field in asked if changes[field].notna().any())
