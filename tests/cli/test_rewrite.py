@@ -98,10 +98,13 @@ def test_every_reply_is_rewritten_in_every_kind_and_sample_and_run_reads_the_fil
     assert f"style:formal:up:down, rejected: {2 * n} of {2 * n} valid\n" in out
     assert f"m at {server.url}: {2 * n * 10} requests (0 replies are cached), 1,600 tokens in and 800 out" in out
     assert KEY not in Path("r.jsonl").read_text() + out + err
-    task = "alignment_resistance"
-    given = ("--tasks", task, "-P", f"{task}.draws=50", "--data", "pairs.jsonl", "--rewrites", "r.jsonl", "--json")
+    task = "rewrite_robustness"
+    few = ("-P", f"{task}.draws=50", "-P", f"{task}.transforms=quoted", "-P", f"{task}.max_pairs={n}")
+    given = ("--tasks", task, *few, "--data", "pairs.jsonl", "--rewrites", "r.jsonl", "--json")
     code, out, err = cli("run", "--model", "null/longest", *given)
     assert code == 0, err
+    used = json.loads(out)[0]["task"]["rewrites"]
+    assert (used["n_texts"], used["n_failed"], used["kinds"]) == (2 * n, 0, sorted(ends))
 
 
 def test_a_second_run_sends_nothing_and_writes_the_same_bytes(cli):
