@@ -87,6 +87,12 @@ def test_a_rewrite_comes_back_as_it_was_written_character_by_character(text, asc
     assert read_rewritten(f"Here it is:\n```json\n{answer}\n```\nAnything else?") == text
 
 
+def test_a_line_end_that_was_not_escaped_stands_for_itself():
+    assert (
+        read_rewritten('{"rewritten": "# Bread\n\n- flour\n\t- water \\"\\n"}') == '# Bread\n\n- flour\n\t- water "\n'
+    )
+
+
 def test_what_a_question_escapes_comes_back_whole_from_who_copies_it():
     """The line of the reply, as it stands in the question, is read as JSON by whoever answers."""
     for text in [*TEXTS, *INJECTIONS[:9]]:
