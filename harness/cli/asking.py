@@ -1,8 +1,10 @@
-"""What the verbs that ask language models print alike: what would be sent, what failed, what was paid."""
+"""What the verbs that ask language models print alike: what would be sent, what failed and whether
+that is too much, what was paid."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +13,19 @@ if TYPE_CHECKING:
 
 WORDS = 200
 """Characters that are shown of a server's words."""
+
+
+def check_failed(out: Path, rows: int, failed: Mapping[str, int], what: str) -> None:
+    """Raise HarnessError where more than 2 % of the rows failed; `what` is said of those."""
+    from harness.errors import HarnessError
+    from harness.runner import MAX_FAILED
+
+    n = sum(failed.values())
+    if n > MAX_FAILED * rows:
+        raise HarnessError(
+            f"{n} of {rows} {what}, at most {MAX_FAILED:.0%} may be; {out} is written with what there is, and the same "
+            "command asks again for what may pass (unreachable, expired, not_asked)"
+        )
 
 
 def print_foreseen(stages: Sequence[Foreseen], what: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli import options as o
-from harness.cli.asking import print_failed, print_foreseen, print_spent, short
+from harness.cli.asking import check_failed, print_failed, print_foreseen, print_spent, short
 
 if TYPE_CHECKING:
     from harness.llm.carrier import Foreseen
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def label(
-    data: Annotated[str, typer.Option(help="Dataset names or files of pairs, separated by commas.")],
+    data: o.Pairs,
     endpoint: Annotated[Path, typer.Option(help="The labeler: a YAML file with model, base_url, api_key_env, prices.")],
     out: Annotated[Path, typer.Option(help="JSON lines to write, for run --labels.")],
     data_dir: o.DataDir = None,
-    max_pairs: Annotated[int | None, typer.Option(help="Items a subset, those that a task's max_pairs takes.")] = None,
+    max_pairs: o.MaxPairs = None,
     second: Annotated[Path | None, typer.Option(help="Another model, which labels 10 % of the pairs too.")] = None,
     gold: Annotated[Path | None, typer.Option(help="Labels by people, added to the file and compared.")] = None,
     rewrites: Annotated[
@@ -31,13 +31,11 @@ def label(
     ] = None,
     retest: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the pairs to label twice.")] = 0.05,
     seed: Annotated[int, typer.Option(min=0, help="Decides which pairs those are.")] = 0,
-    batch: Annotated[bool, typer.Option("--batch", help="Use the Batch API: half the price, within a day.")] = False,
-    replay: Annotated[bool, typer.Option("--replay", help="Send nothing: stored replies alone.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print requests, tokens and cost; send nothing.")] = False,
-    max_cost: Annotated[float | None, typer.Option(min=0.0, help="Dollars that may be spent, in all.")] = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="Replies [default: $REWARD_HARNESS_LLM_CACHE or the user's cache].")
-    ] = None,
+    batch: o.Batch = False,
+    replay: o.Replay = False,
+    dry_run: o.DryRun = False,
+    max_cost: o.MaxCost = None,
+    cache: o.Replies = None,
     as_json: o.Json = False,
 ) -> None:
     """Label every reply of some pairs with a language model. Exit code 1 where more than 2 % of the answers are missing."""
@@ -65,20 +63,7 @@ def label(
         done = carry_out(asked, todo, seed, carrier, reporter.told)
     write_labels(out, [*done.rows, *people])
     show_done(out, done, reliability([*done.rows, *people], items), as_json)
-    check_failed(out, done)
-
-
-def check_failed(out: Path, done: Done) -> None:
-    """Raise HarnessError where more than 2 % of the answers are no labels."""
-    from harness.errors import HarnessError
-    from harness.runner import MAX_FAILED
-
-    failed = sum(done.failed.values())
-    if failed > MAX_FAILED * len(done.rows):
-        raise HarnessError(
-            f"{failed} of {len(done.rows)} answers are no labels, at most {MAX_FAILED:.0%} may be; {out} is written with "
-            "what there is, and the same command asks again for what may pass (unreachable, expired, not_asked)"
-        )
+    check_failed(out, len(done.rows), done.failed, "answers are no labels")
 
 
 def show_foreseen(passes: Sequence[Foreseen], as_json: bool) -> None:

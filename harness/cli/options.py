@@ -35,6 +35,14 @@ Results = Annotated[Path, typer.Option(help="Folder below which results lie.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a finished result that has other content.")]
 Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON.")]
 
+Pairs = Annotated[str, typer.Option(help="Dataset names or files of pairs, separated by commas.")]
+MaxPairs = Annotated[int | None, typer.Option(help="Items a subset, those that a task's max_pairs takes.")]
+Batch = Annotated[bool, typer.Option("--batch", help="Use the Batch API: half the price, within a day.")]
+Replay = Annotated[bool, typer.Option("--replay", help="Send nothing: stored replies alone.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print requests, tokens and cost; send nothing.")]
+MaxCost = Annotated[float | None, typer.Option(min=0.0, help="Dollars that may be spent, in all.")]
+Replies = Annotated[Path | None, typer.Option(help="Replies [default: $REWARD_HARNESS_LLM_CACHE or the user's cache].")]
+
 
 def load_options(given: Mapping[str, Any]) -> LoadOptions:
     """The options of a verb that concern loading, as one object; imported late, so that --help stays quick."""

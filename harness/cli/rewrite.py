@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli import options as o
-from harness.cli.asking import print_failed, print_foreseen, print_spent, short
+from harness.cli.asking import check_failed, print_failed, print_foreseen, print_spent, short
 
 if TYPE_CHECKING:
     from harness.llm.carrier import Foreseen
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def rewrite(
-    data: Annotated[str, typer.Option(help="Dataset names or files of pairs, separated by commas.")],
+    data: o.Pairs,
     endpoint: Annotated[
         Path, typer.Option(help="The rewriter: a YAML file with model, base_url, api_key_env, prices.")
     ],
@@ -28,27 +28,24 @@ def rewrite(
         int | None, typer.Option(min=1, help="Rewrites of a reply and kind [default: 2; 1 at temperature 0].")
     ] = None,
     data_dir: o.DataDir = None,
-    max_pairs: Annotated[int | None, typer.Option(help="Items a subset, those that a task's max_pairs takes.")] = None,
+    max_pairs: o.MaxPairs = None,
     encoder: Annotated[
         str | None, typer.Option(help="A sentence encoder, folder or Hub id: similarity of each.")
     ] = None,
     judge: Annotated[
         Path | None, typer.Option(help="Another model, which says whether each keeps the meaning.")
     ] = None,
-    batch: Annotated[bool, typer.Option("--batch", help="Use the Batch API: half the price, within a day.")] = False,
-    replay: Annotated[bool, typer.Option("--replay", help="Send nothing: stored replies alone.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print requests, tokens and cost; send nothing.")] = False,
-    max_cost: Annotated[float | None, typer.Option(min=0.0, help="Dollars that may be spent, in all.")] = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="Replies [default: $REWARD_HARNESS_LLM_CACHE or the user's cache].")
-    ] = None,
+    batch: o.Batch = False,
+    replay: o.Replay = False,
+    dry_run: o.DryRun = False,
+    max_cost: o.MaxCost = None,
+    cache: o.Replies = None,
     plugin: o.Plugin = None,
     as_json: o.Json = False,
 ) -> None:
     """Rewrite every reply of some pairs with a language model. Exit code 1 where more than 2 % of the answers are missing."""
     from harness import datasets
     from harness.cli.progress import Reporter
-    from harness.errors import HarnessError
     from harness.llm.cache import ReplyCache
     from harness.llm.carrier import Carrier
     from harness.llm.kinds import kinds as named
@@ -56,7 +53,6 @@ def rewrite(
     from harness.llm.rewriting import carry_out, foresee, plan
     from harness.llm.similarity import encoder as load
     from harness.rewrites import write_rewrites
-    from harness.runner import MAX_FAILED
 
     o.load_plugins(plugin)
     asked = plan(endpoint, named(kinds), samples, judge, load(encoder) if encoder and not dry_run else None)
@@ -69,12 +65,7 @@ def rewrite(
         done = carry_out(items, asked, carrier, reporter.told)
     write_rewrites(out, done.rows)
     show_done(out, done, tallies(done.rows, items), as_json)
-    failed = sum(done.failed.values())
-    if failed > MAX_FAILED * len(done.rows):
-        raise HarnessError(
-            f"{failed} of {len(done.rows)} replies are not rewritten, at most {MAX_FAILED:.0%} may be; {out} is written with "
-            "what there is, and the same command asks again for what may pass (unreachable, expired, not_asked)"
-        )
+    check_failed(out, len(done.rows), done.failed, "replies are not rewritten")
 
 
 def show_foreseen(stages: Sequence[Foreseen], as_json: bool) -> None:
