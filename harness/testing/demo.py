@@ -17,7 +17,7 @@ from harness.testing.mirror import write_mirror
 from harness.testing.train import Recipe, train_family
 
 SMALL = {
-    "draws": 1000, "probe_draws": 20, "profile": "quick", "pairs": 20, "transforms": "trailing_space,quoted,lower,swap_3,pad"
+    "draws": 1000, "probe_draws": 20, "profile": "quick", "pairs": 20, "transforms": "quoted,swap_3,pad"
 }  # fmt: skip
 """What parameters of these names are in the demo: enough to show intervals, few enough for a minute or two."""
 

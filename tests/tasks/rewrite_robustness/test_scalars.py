@@ -90,8 +90,8 @@ def test_several_seeds_add_their_own_spread():
 
 
 def test_p_flips_the_sign_of_a_prompt_in_all_rewritings_at_once():
-    of = pairs(80)
-    parts = [part(of, f"t{i}", seed=i, p=0.72) for i in range(3)]
+    of = pairs(200)
+    parts = [part(of, f"t{i}", seed=i, p=(0.75, 0.7)[i], touched=(1.0, 0.15)[i]) for i in range(2)]
     sums = {}
     for drops, clusters in counted(parts):
         for value, cluster in zip(drops[0] / drops.shape[1], clusters, strict=True):
