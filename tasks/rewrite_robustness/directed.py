@@ -89,7 +89,7 @@ def _scores(
     wide = by_way.pivot(index=keys, columns=["way", "seed"], values="score").astype(float)
     wide = wide.reindex(columns=pd.MultiIndex.from_product([WAYS, seeds])).dropna()
     before = originals(fine).pivot(index="unit_id", columns="seed", values="score").astype(float)
-    before = before.reindex(columns=seeds).dropna()
+    before = before.reindex(columns=list(seeds)).dropna()
     wide = wide[wide.index.get_level_values("text").isin(before.index)]
     texts = wide.index.get_level_values("text")
     values = {way: wide[way].to_numpy().T for way in WAYS} | {ORIGINAL: before.loc[texts].to_numpy().T}

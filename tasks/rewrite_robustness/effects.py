@@ -16,10 +16,12 @@ from .columns import plain, row
 from .compared import Compared
 from .params import Params
 from .ranks import spearman
-from .ratios import few, ratio, share
+from .ratios import STILL, few, ratio, share, unturned
 
 PP = 100.0
 Found = dict[str, Estimate]
+UNTOUCHED = ("drop_pp", "n_valid", "n_failed", "applicable_rate")
+"""All that is said of a rewriting that applies to no pair."""
 NO_UNIT = "every pair ties: the margins have no unit"
 
 
@@ -40,6 +42,9 @@ def effect_rows(
     rows = []
     for one, columns, p_holm in zip(compared, found, family, strict=True):
         mine = {**dims, **one.rewriting.dims}
+        if one.pairs.empty:
+            rows += [row(name, columns[name], mine) for name in UNTOUCHED]
+            continue
         rows += [row(name, e, mine, p_holm=p_holm if name == "drop_pp" else None) for name, e in columns.items()]
         everything = columns["drop_pp"] if one.pairs["valid"].all() else _drop(one, params.seed)
         rows.append(row("drop_pp", everything, {**mine, "rows": "all"}))
@@ -80,6 +85,12 @@ def _drop(one: Compared, seed: int) -> Estimate:
     clusters = _clusters(one)
     if thin := few(clusters):
         return thin
+    if np.array_equal(one.before, one.after):
+        most = unturned(clusters)
+        still = Estimate(
+            0.0, 0.0, -most, most, n=len(clusters), n_clusters=len(np.unique(clusters)), p=1.0, method=STILL
+        )
+        return still.scaled(PP)
     rng = np.random.default_rng(seed)
     found = paired(one.before.mean(axis=0), one.after.mean(axis=0), clusters, rng=rng)
     return seeded(found, (one.before - one.after).mean(axis=1)).scaled(PP)

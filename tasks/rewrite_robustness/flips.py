@@ -17,7 +17,7 @@ import pandas as pd
 
 from harness.stats.estimate import Estimate, satterthwaite, student
 from harness.stats.firth import firth_logit, risk_difference, separated
-from harness.stats.linear import linear
+from harness.stats.linear import Weights, linear
 from harness.stats.multiplicity import holm
 from harness.stats.over_seeds import proportion, seeded
 from harness.task import Metric
@@ -125,7 +125,7 @@ def _ppv(flipped: np.ndarray, prompts: np.ndarray, by_itself: np.ndarray, same: 
         return Estimate.null("no label flips", flipped.size, len(np.unique(prompts)))
     ratio = float(by_itself.mean()) / flip
     strata = np.repeat(["flip", "aa"], [flipped.size, by_itself.size])
-    slope = {"flip": ratio / flip, "aa": -1 / flip}
+    slope: Weights = {"flip": ratio / flip, "aa": -1 / flip}
     step = linear(np.concatenate([flipped, by_itself]), np.concatenate([prompts, same]), strata, slope)
     if step.se is None or step.df is None:
         return replace(step, value=1 - ratio)
@@ -205,7 +205,7 @@ def _without_small(rows: _Rows, seeds: int) -> tuple[_Rows, np.ndarray]:
     """The rows in no cell that is too small, and which cells are large enough; a row that goes may make another cell small."""
     while True:
         large = rows.cells.sum(axis=0) / seeds >= MIN_CELL
-        stays = ~rows.cells[:, ~large].any(axis=1)
+        stays = np.asarray(~rows.cells[:, ~large].any(axis=1))
         if stays.all():
             return rows, large
         rows = rows.where(stays)

@@ -6,12 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 
+from harness.stats.accuracy import accuracy
 from harness.stats.clusters import code, effective
 from harness.stats.estimate import Estimate, student
 from harness.stats.over_seeds import proportion, seeded
 
 MIN_PROMPTS = 20
 """Fewest prompts a rate may rest on: the effective clusters below which CR1 covers too little (corrections 12)."""
+
+STILL = "no verdict turned: Wilson limit of the share that may"
+"""Method of an interval about a drop, or a share, of 0."""
 
 
 def few(clusters: np.ndarray) -> Estimate | None:
@@ -20,6 +24,15 @@ def few(clusters: np.ndarray) -> Estimate | None:
     if prompts >= MIN_PROMPTS:
         return None
     return Estimate.null(f"{prompts} prompts to speak of: a rate needs {MIN_PROMPTS}", len(clusters), prompts)
+
+
+def unturned(clusters: np.ndarray) -> float:
+    """Largest share of pairs that may turn where none of these (n,) did: the upper Wilson limit, by prompt; NaN with one prompt.
+
+    No difference of shares can be larger, so it bounds a drop of 0 whose standard error, 0 too, would claim certainty.
+    """
+    high = accuracy(np.zeros(len(clusters)), clusters).high
+    return float("nan") if high is None else high
 
 
 def share(event: np.ndarray, given: np.ndarray, clusters: np.ndarray) -> Estimate:

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 
 from harness.stats.bootstrap import cluster_weights
-from harness.stats.estimate import Estimate
+from harness.stats.estimate import LEVEL, Estimate, quantile
 from harness.stats.over_seeds import mean, proportion
 from harness.stats.ranking import selected_max
 
 from .compared import Compared
 from .pairs import Pairs
+from .ratios import unturned
 
 
 def worst_drop(parts: Sequence[Compared], draws: int, seed: int) -> Estimate:
@@ -25,13 +26,20 @@ def worst_drop(parts: Sequence[Compared], draws: int, seed: int) -> Estimate:
     items = {item for part in parts for item in part.pairs["item_id"]}
     clusters = np.concatenate([_clusters(part) for part in parts])
     prompts = len(np.unique(clusters))
-    found = [mean(part.before - part.after, _clusters(part)) for part in parts]
-    values, errors = np.array([(one.value, one.se) for one in found], dtype=float).T
+    values, errors = np.array([_drop(part) for part in parts]).T
     if not np.isfinite(errors).all():
         return Estimate.null("a rewriting changes pairs of one prompt alone", len(items), prompts)
     rng = np.random.default_rng(seed)
     moved = _drawn(parts, clusters, draws, rng) + _between_seeds(parts, draws, rng)
     return selected_max(values, errors, moved, len(items), prompts)
+
+
+def _drop(part: Compared) -> tuple[float, float]:
+    """Drop and its standard error, NaN with one prompt; where no verdict turned, that of an interval up to the Wilson limit."""
+    found = mean(part.before - part.after, _clusters(part))
+    still = np.array_equal(part.before, part.after)
+    se = unturned(_clusters(part)) / quantile(LEVEL, None) if still else found.se
+    return float(found.value or 0.0), float("nan") if se is None else se
 
 
 def worst_accuracy(pairs: Pairs, parts: Sequence[Compared]) -> Estimate:

@@ -322,12 +322,22 @@ def test_few_prompts_have_no_rates():
     assert many["fix_rate"].reason == "0 prompts to speak of: a rate needs 20"
 
 
-def test_what_touches_nothing_has_rows_without_values():
+def test_what_touches_nothing_says_so_and_no_more():
     mine = _of(_rows(table(_pairs(), [smooth("a")], {MARK: lambda unit: None})), "planted_mark")
+    assert mine.keys() == {"n_valid", "applicable_rate", "n_failed", "drop_pp"}
     assert (mine["n_valid"].value, mine["applicable_rate"].value) == (0, 0)
-    rest = [m for name, m in mine.items() if name not in ("n_valid", "n_failed", "applicable_rate", "ties")]
-    assert len(rest) > 10
-    assert all(m.value is None and m.reason for m in rest)
+    assert mine["drop_pp"].value is None
+    assert mine["drop_pp"].reason
+
+
+def test_a_drop_of_nothing_is_bounded_by_the_share_that_may_turn():
+    """Wilson's limit for 0 of n, not an interval of no width."""
+    mine = _of(_rows(table(_pairs(), [planted.oracle], WAYS)), "planted_bait")
+    n, t = mine["n_valid"].value, stats.t.ppf(0.975, mine["drop_pp"].n_clusters - 1)
+    limit = 100 * t**2 / (n + t**2)
+    assert mine["drop_pp"].value == 0
+    assert mine["drop_pp"].p == 1
+    assert (mine["drop_pp"].ci.low, mine["drop_pp"].ci.high) == pytest.approx((-limit, limit))
 
 
 def test_noise_is_what_scoring_again_does():

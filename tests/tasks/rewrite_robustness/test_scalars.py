@@ -9,6 +9,7 @@ import pytest
 from harness.tasks.rewrite_robustness.compared import Compared
 from harness.tasks.rewrite_robustness.params import Params
 from harness.tasks.rewrite_robustness.scalars import scalar_rows, subset_rows
+from scipy import stats
 
 from harness.stats.linear import linear
 
@@ -16,6 +17,8 @@ from .planted_parts import pairs, part
 
 HOW = Params(draws=400)
 NAMES = {"n_transforms", "mean_drop_pp", "worst_drop_pp", "worst_drop_low_pp", "break_rate", "worst_acc"}
+
+STILL = ("mean_drop_pp", "break_rate", "worst_drop_pp")
 
 
 def found(parts, of, how=HOW, **dims):
@@ -319,3 +322,19 @@ def test_rows_in_another_order_give_the_same():
     for name, metric in first.items():
         assert metric.value == pytest.approx(second[name].value)
         assert metric.p == pytest.approx(second[name].p) if metric.p is not None else second[name].p is None
+
+
+def test_nothing_that_turned_is_bounded_by_what_may():
+    """Every interval of a 0 is as wide as Wilson's limit for 0 of n, though no standard error says so."""
+    of = pairs(400, per_prompt=1)
+    every = [replace(one, after=one.before) for one in (part(of, "a"), part(of, "b", seed=3))]
+    still = found(every, of)
+    sizes = [len(one.valid.pairs) for one in every]
+    t = [stats.t.ppf(0.975, n - 1) for n in sizes]
+    limits = [q**2 / (n + q**2) for n, q in zip(sizes, t, strict=True)]
+    assert {still[name].value for name in STILL} == {0}
+    mean, broken, worst = (still[name].ci for name in STILL)
+    assert (mean.low, mean.high) == pytest.approx((-100 * np.mean(limits), 100 * np.mean(limits)))
+    assert broken.low == 0 < broken.high < 0.02
+    assert worst.high == pytest.approx(100 * max(limits))
+    assert -100 * max(limits) < worst.low <= 0
