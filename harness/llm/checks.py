@@ -33,13 +33,13 @@ def _addresses(text: str) -> list[str]:
 
 
 CHECKS: Mapping[str, Fails] = {
-    "identical": lambda kind, before, after: before.split() == after.split(),
+    "identical": lambda kind, before, after: kind.rewords and before.split() == after.split(),
     "length": _length,
     "urls": lambda kind, before, after: _addresses(before) != _addresses(after),
     "escapes": lambda kind, before, after: len(LEFT_ESCAPED.findall(after)) > len(LEFT_ESCAPED.findall(before)),
     "refused": lambda kind, before, after: refusal("", after) > refusal("", before),
 }
-"""Nothing changed but white space; too short or too long; other addresses; escapes in place of characters; the rewriter
+"""Nothing changed but white space where words had to; too short or too long; other addresses; escapes in place of characters; the rewriter
 declined."""
 
 

@@ -22,7 +22,9 @@ style may turn `not bad` into `good`."""
 @dataclass(frozen=True)
 class Kind:
     """One way of rewriting. `change` says it in words, `length` is the range of the ratio of characters, `keeps` are names
-    of invariants, and `of` is the kind whose rewrite is rewritten (None: the reply itself).
+    of invariants, and `of` is the kind whose rewrite is rewritten (None: the reply itself). `rewords` says that the same
+    words again are no answer; a reply that has a style already is right to come back as it was, and without such texts the
+    price of a style would be that of the replies which lack it.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Kind:
     length: Range
     keeps: tuple[str, ...]
     of: str | None = None
+    rewords: bool = False
 
 
 PARAPHRASED = Kind(
@@ -41,6 +44,7 @@ PARAPHRASED = Kind(
     "1",
     LENGTH,
     (*KEPT, "negations"),
+    rewords=True,
 )
 
 

@@ -26,7 +26,7 @@ from harness.llm.prompt import FIXED, PROMPT_VERSION, Order, mend, orders, quest
 from harness.llm.repair import Report
 from harness.llm.schema import answer_schema, schema_sha256
 from harness.preference import Conversation, PreferenceItem, units
-from harness.rewrites import Rewrites
+from harness.rewrites import NO_REWRITES, Rewrites
 
 ORDERS = 4
 """Orders of fields in which texts are asked again."""
@@ -53,35 +53,42 @@ def label(
     shares: Mapping[Pass, float] = FIRST,
     *,
     seed: int = 0,
+    rewrites: Rewrites = NO_REWRITES,
     report: Report = lambda told: None,
 ) -> list[LabelRow]:
     """A row for every text of every pass, sorted by both: a label, or the reason why there is none.
 
-    `shares` says which share of the items each pass takes. What is asked depends on the texts, the items' ids and the
-    seed alone: with a cache a second call is free, and one that was stopped goes on. Raises HarnessError where no
-    question can be answered (`Asker.ask`).
+    `shares` says which share of the items each pass takes, `rewrites` what else the first pass asks about (`questions`).
+    What is asked depends on the texts, the items' ids and the seed alone: with a cache a second call is free, and one that
+    was stopped goes on. Raises InputError where no reply has a valid rewrite, HarnessError where no question can be
+    answered (`Asker.ask`).
     """
     known = tuple(items)
-    asks = [ask for name, share in shares.items() for ask in questions(known, name, share, seed)]
+    asks = [ask for name, share in shares.items() for ask in questions(known, name, share, seed, rewrites)]
     return sorted(answers(asks, labeler, report), key=lambda row: (PASSES.index(row.labeled_by), row.text))
 
 
 def questions(
-    items: Iterable[PreferenceItem], labeled_by: Pass = "first", share: float = 1.0, seed: int = 0
+    items: Iterable[PreferenceItem],
+    labeled_by: Pass = "first",
+    share: float = 1.0,
+    seed: int = 0,
+    rewrites: Rewrites = NO_REWRITES,
 ) -> tuple[Ask, ...]:
     """What a pass asks: every text once, of the items it takes, sorted by text; `id` is `{pass}/{text_id}`.
 
     An item is taken by a digest of its id and the seed, whichever others there are: more data never changes who was
-    asked again.
+    asked again. Rewrites are asked about in the first pass alone: how often a label changes by itself is counted where no
+    text has changed. Raises InputError where none of them is a valid one of a reply (`with_rewritten`).
     """
-    taken = (item for item in items if _place(item.id, labeled_by, seed) < share)
+    asked = with_rewritten(items, rewrites) if rewrites and labeled_by == "first" else items
+    taken = (item for item in asked if _place(item.id, labeled_by, seed) < share)
     texts = {text_id(unit.conversation): unit.conversation for unit in units(taken)}
     return tuple(_ask(labeled_by, text, texts[text], seed) for text in sorted(texts))
 
 
 def with_rewritten(items: Iterable[PreferenceItem], rewrites: Rewrites) -> tuple[PreferenceItem, ...]:
-    """The items with the rewrites of their replies as further replies, to be asked about together: who is asked again is
-    a matter of the item.
+    """The items with the rewrites of their replies as further replies.
 
     Rewrites that failed a check or never came are left out, and those of rewrites, which no flip is counted from.
     Raises InputError where no reply has a rewrite that is left.

@@ -15,6 +15,7 @@ from harness.llm.cost import Cost
 from harness.llm.endpoint import Endpoint, read_endpoint
 from harness.llm.labeler import FIRST, SECOND, Labeler, label, questions
 from harness.preference import PreferenceItem
+from harness.rewrites import NO_REWRITES, Rewrites
 
 ANSWER_TOKENS = 200
 """What a label takes, about: seventeen fields with short values."""
@@ -59,10 +60,16 @@ def rounds(first: Path, second: Path | None = None, retest: float = FIRST["retes
     return found
 
 
-def foresee(items: Sequence[PreferenceItem], of: Iterable[Round], seed: int, carrier: Carrier) -> list[Foreseen]:
+def foresee(
+    items: Sequence[PreferenceItem],
+    of: Iterable[Round],
+    seed: int,
+    carrier: Carrier,
+    rewrites: Rewrites = NO_REWRITES,
+) -> list[Foreseen]:
     """What is left to send and pay, by pass; stored replies cost nothing."""
     return [
-        carrier.foresee(name, round_.endpoint, questions(items, name, share, seed), ANSWER_TOKENS)
+        carrier.foresee(name, round_.endpoint, questions(items, name, share, seed, rewrites), ANSWER_TOKENS)
         for round_ in of
         for name, share in round_.shares.items()
     ]
@@ -74,13 +81,15 @@ def carry_out(
     seed: int,
     carrier: Carrier,
     report: Callable[[str], Callable[[Told], None]] = lambda model: lambda told: None,
+    rewrites: Rewrites = NO_REWRITES,
 ) -> Done:
-    """Ask every labeler what its round says. `report` makes, of a model's name, what is told how far its questions are.
+    """Ask every labeler what its round says, in the first pass about valid rewrites too. `report` makes, of a model's name,
+    what is told how far its questions are.
 
     Raises InputError where a limit is set and a price unknown, HarnessError before anything is sent where the whole
     would pass the limit, and what a client raises: all replies so far are in the cache then.
     """
-    carrier.check((round_.endpoint for round_ in of), lambda: foresee(items, of, seed, carrier))
+    carrier.check((round_.endpoint for round_ in of), lambda: foresee(items, of, seed, carrier, rewrites))
     done = Done()
     for round_ in of:
         model = round_.endpoint.model
@@ -88,6 +97,6 @@ def carry_out(
             round_.endpoint, sum(cost.dollars or 0.0 for cost in done.spent.values()), ANSWER_TOKENS
         )
         labeler = Labeler(round_.endpoint.name, Overheard(client, done.words))
-        done.rows += label(items, labeler, round_.shares, seed=seed, report=report(model))
+        done.rows += label(items, labeler, round_.shares, seed=seed, rewrites=rewrites, report=report(model))
         done.spent[endpoint_name(round_.endpoint)] = client.spent
     return done

@@ -45,13 +45,13 @@ COLUMNS: Mapping[str, Column] = {
     "ate_up_sw": Column("sw"),
     "ate_down_sw": Column("sw"),
     "ate_naive_sw": Column("sw"),
-    "pi": Column("proportion"),
+    "pi": Column("ratio"),
     "pi_logodds": Column("log_odds"),
     "pi_ame": Column("proportion"),
     "cell_n": Column("count"),
     "flip": Column("proportion"),
     "aa_flip": Column("proportion"),
-    "ppv": Column("proportion"),
+    "ppv": Column("ratio"),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from .columns import plain, row
 from .compared import Compared
 from .params import Params
 from .ranks import spearman
-from .ratios import STILL, few, ratio, share, unturned
+from .ratios import few, ratio, share, still, unturned
 
 PP = 100.0
 Found = dict[str, Estimate]
@@ -87,10 +88,7 @@ def _drop(one: Compared, seed: int) -> Estimate:
         return thin
     if np.array_equal(one.before, one.after):
         most = unturned(clusters)
-        still = Estimate(
-            0.0, 0.0, -most, most, n=len(clusters), n_clusters=len(np.unique(clusters)), p=1.0, method=STILL
-        )
-        return still.scaled(PP)
+        return replace(still(most, -most, len(clusters), len(np.unique(clusters))), p=1.0).scaled(PP)
     rng = np.random.default_rng(seed)
     found = paired(one.before.mean(axis=0), one.after.mean(axis=0), clusters, rng=rng)
     return seeded(found, (one.before - one.after).mean(axis=1)).scaled(PP)

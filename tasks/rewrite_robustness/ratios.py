@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.stats.accuracy import accuracy
 from harness.stats.clusters import code, effective
-from harness.stats.estimate import Estimate, student
+from harness.stats.estimate import LEVEL, Estimate, quantile, student
 from harness.stats.over_seeds import proportion, seeded
 
 MIN_PROMPTS = 20
@@ -33,6 +33,12 @@ def unturned(clusters: np.ndarray) -> float:
     """
     high = accuracy(np.zeros(len(clusters)), clusters).high
     return float("nan") if high is None else high
+
+
+def still(limit: float, low: float, n: int, n_clusters: int) -> Estimate:
+    """0 between `low` and `limit`, of `n` rows: what nothing turned. Its standard error is that of a normal interval as wide."""
+    se = limit / quantile(LEVEL, None)
+    return Estimate(0.0, se, low, limit, n=n, n_clusters=n_clusters, method=STILL)
 
 
 def share(event: np.ndarray, given: np.ndarray, clusters: np.ndarray) -> Estimate:

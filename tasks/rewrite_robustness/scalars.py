@@ -17,7 +17,7 @@ from .columns import row
 from .compared import Compared
 from .pairs import Pairs
 from .params import Params
-from .ratios import MIN_PROMPTS, STILL, unturned
+from .ratios import MIN_PROMPTS, still, unturned
 from .worst import worst_accuracy, worst_drop
 
 CORE = "core"
@@ -93,7 +93,7 @@ def _mean_drop(parts: Sequence[Compared], kind: str, params: Params) -> Estimate
     by_prompt = Strata.of(len(strata), strata, None).contributions(average)
     if not drops.any():
         most = float(np.mean([unturned(part.pairs["cluster_id"].to_numpy()) for part in parts]))
-        return replace(_still(parts, low=-most, high=most), p=1.0)
+        return replace(still(most, -most, _items(parts), len(np.unique(clusters))), p=1.0)
     found = replace(
         linear(average, clusters, strata),
         p=sign_flip(by_prompt, clusters, np.random.default_rng(params.seed)),
@@ -122,19 +122,14 @@ def _mean_break(parts: Sequence[Compared], kind: str) -> Estimate:
     clusters, strata = _rows(some)
     if all((part.after[part.before == 1] == 1).all() for part in some):
         rights = [part.pairs["cluster_id"].to_numpy()[(part.before == 1).any(axis=0)] for part in some]
-        return _still(some, low=0.0, high=float(np.mean([unturned(right) for right in rights])))
+        most = float(np.mean([unturned(right) for right in rights]))
+        return still(most, 0.0, _items(some), len(np.unique(clusters)))
     linearised = np.concatenate([_linear_break(part) for part in some], axis=1)
     found = seeded(linear(linearised.mean(axis=0), clusters, strata), [_stratified(one, strata) for one in linearised])
     found = replace(found, p=None, n=_items(some))
     if found.low is None or found.high is None:
         return found
     return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
-
-
-def _still(parts: Sequence[Compared], low: float, high: float) -> Estimate:
-    """0 between two bounds: what a mean over rewritings is that turned nothing."""
-    prompts = len(np.unique(_rows(parts)[0]))
-    return Estimate(0.0, 0.0, low, high, n=_items(parts), n_clusters=prompts, method=STILL)
 
 
 def _right_prompts(part: Compared) -> int:

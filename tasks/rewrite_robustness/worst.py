@@ -37,8 +37,8 @@ def worst_drop(parts: Sequence[Compared], draws: int, seed: int) -> Estimate:
 def _drop(part: Compared) -> tuple[float, float]:
     """Drop and its standard error, NaN with one prompt; where no verdict turned, that of an interval up to the Wilson limit."""
     found = mean(part.before - part.after, _clusters(part))
-    still = np.array_equal(part.before, part.after)
-    se = unturned(_clusters(part)) / quantile(LEVEL, None) if still else found.se
+    same = np.array_equal(part.before, part.after)
+    se = unturned(_clusters(part)) / quantile(LEVEL, None) if same else found.se
     return float(found.value or 0.0), float("nan") if se is None else se
 
 
