@@ -40,7 +40,8 @@ RULE = re.compile(r"^ {0,3}(?:-{3,}|\*{3,}|_{3,})[ \t]*$", re.MULTILINE)
 
 ITEM = re.compile(rf"[ \t]*(?:{POINT}|(\d{{1,3}})[.)][ \t]+)(?=\S)")
 INDENTED = re.compile(r"(?: {2,}|[ \t]*\t)\S")
-ENDED = re.compile(rf"[.!?:…。！？：][\"”’'*_)\]]*$|{URL.pattern}$", re.IGNORECASE)
+ENDED = re.compile(rf"[.!?:…。！？：][\W_]*$|{URL.pattern}$", re.IGNORECASE)
+"""A mark with no word behind it, but quotation marks, brackets or emoji; or an address."""
 
 PLAIN = re.compile(r"[\w\"“(]")
 ABBREVIATED = r"(?<!\b[A-Z])(?<!\bM[rs])(?<!\b[DMS]r)(?<!\bMrs)(?<!\bSt)(?<!\bvs)(?<!\betc)(?<!\b[ei]\.[ge])(?<!\bProf)"

@@ -104,14 +104,20 @@ TO_BRITISH: Mapping[str, str] = {
 SPELLED = re.compile(r"(?<![\w@#/\\.$])[A-Za-z]+(?![\w@/\\\[({=]|[.:]\w)")
 """A whole word that looks like no part of a name in code, an address or a file."""
 
+FRENCH = re.compile(r"\b(?:avec|dans|des|du|est|et|les|pour|que|qui|sur|une)\b")
+FRENCH_WORDS = 3
+"""How many different ones make a text French, which has its own `organisation` and `centre`; `et al.` is English."""
+
 SENTENCE_START = re.compile(r"(?:\A|[.!?:][\"”')*_]*\s+|\n)[\s>*_#\"“(•-]*(?:\d{1,3}[.)]\s+)?[*_\"“]*\Z")
 BEFORE = 20
 """How many characters in front of a word tell whether a sentence begins there."""
 
 
 @transform("core", preserves=("digits", "urls", "code", "quotes", "negations"), idempotent=True)
-def american(prompt: str, reply: str, rng: np.random.Generator) -> str:
-    """British spellings as Americans write them; names stay."""
+def american(prompt: str, reply: str, rng: np.random.Generator) -> str | None:
+    """British spellings as Americans write them; names stay, and replies in French."""
+    if len(set(FRENCH.findall(reply))) >= FRENCH_WORDS:
+        return None
     return _respelled(reply, TO_AMERICAN)
 
 

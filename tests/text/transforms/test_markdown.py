@@ -95,6 +95,7 @@ def change(name: str, reply: str) -> str | None:
         ("unhead", "# a\nprint(b)", None),
         ("bullets_to_sentences", "Do:\n- one\n- two!\n- three;\n\nEnd.", "Do:\none. two! three.\n\nEnd."),
         ("bullets_to_sentences", "1. **A**:\n   - b,\n     or so\n\n2) see http://c.d\n3. e", "(1) **A**: b, or so. (2) see http://c.d (3) e"),
+        ("bullets_to_sentences", "- Do it. \U0001f914\n- Say so \U0001f4ca\n- No! \u2728 \u2764\ufe0f\n- e", "Do it. \U0001f914 Say so \U0001f4ca. No! \u2728 \u2764\ufe0f e"),
         ("bullets_to_sentences", "- one", None),
         ("bullets_to_sentences", "- a\n- b:\n  ```\n  c\n  ```\n", None),
         ("bullets_to_sentences", "- one\ntext\n- two", None),
