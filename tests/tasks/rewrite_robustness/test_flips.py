@@ -201,6 +201,14 @@ def test_pi_needs_a_labeler_asked_twice_and_more_flips_than_it_makes_by_itself()
             assert "28%" in got["pi"].reason
 
 
+def test_what_may_leave_the_unit_interval_is_no_proportion():
+    c, labels = table({(0, 0): (300, 60), (-1, 0): (20, 10)})
+    got = found([c], replace(labels, again=labels.again.assign(helpful=1.0)))
+    assert got["ppv"].value == pytest.approx(1 - 0.5 / (20 / 320))
+    assert {got[name].unit for name in ("ppv", "pi")} == {"ratio"}
+    assert {got[name].unit for name in ("flip", "aa_flip", "pi_ame")} == {"proportion"}
+
+
 def test_unknown_labels_and_invalid_rewrites_are_left_out():
     c, labels = table({(0, 0): (200, 40), (-1, 0): (60, 30)})
     gone = labels.changes.copy()
