@@ -27,7 +27,7 @@ def label(
     second: Annotated[Path | None, typer.Option(help="Another model, which labels 10 % of the pairs too.")] = None,
     gold: Annotated[Path | None, typer.Option(help="Labels by people, added to the file and compared.")] = None,
     rewrites: Annotated[
-        Path | None, typer.Option(help="Rewrites, as `rewrite` writes them: label the valid too.")
+        Path | None, typer.Option(help="Rewrites, as `rewrite` writes them: label the valid too, once.")
     ] = None,
     retest: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the pairs to label twice.")] = 0.05,
     seed: Annotated[int, typer.Option(min=0, help="Decides which pairs those are.")] = 0,
@@ -45,22 +45,21 @@ def label(
     from harness.llm.cache import ReplyCache
     from harness.llm.carrier import Carrier
     from harness.llm.gold import read_gold
-    from harness.llm.labeler import with_rewritten
     from harness.llm.reliability import reliability
     from harness.llm.rounds import carry_out, foresee, rounds
-    from harness.rewrites import read_rewrites
+    from harness.rewrites import NO_REWRITES, read_rewrites
 
     suite = datasets.load(data.split(","), data_dir)
     items = datasets.restrict(suite, max_pairs).items
-    asked = with_rewritten(items, read_rewrites(rewrites)) if rewrites else items
+    rewritten = read_rewrites(rewrites) if rewrites else NO_REWRITES
     people = read_gold(gold, suite.items) if gold else []
     todo = rounds(endpoint, second, retest)
     carrier = Carrier(ReplyCache(cache), batch, replay, max_cost)
     if dry_run:
-        show_foreseen(foresee(asked, todo, seed, carrier), as_json)
+        show_foreseen(foresee(items, todo, seed, carrier, rewritten), as_json)
         return
     with Reporter() as reporter:
-        done = carry_out(asked, todo, seed, carrier, reporter.told)
+        done = carry_out(items, todo, seed, carrier, reporter.told, rewritten)
     write_labels(out, [*done.rows, *people])
     show_done(out, done, reliability([*done.rows, *people], items), as_json)
     check_failed(out, len(done.rows), done.failed, "answers are no labels")

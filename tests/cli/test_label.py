@@ -254,10 +254,9 @@ def test_rewrites_are_labelled_too_and_both_find_their_labels(cli):
         expected = "yes" if said.startswith("good") and i % 2 == 0 else "no"
         for reply in (said, f"Indeed {said}"):
             assert labels.rows["first", text(i, reply)].labels["helpful"] == expected
-        twice = {("retest", text(i, reply)) in labels.rows for reply in (said, f"Indeed {said}")}
-        assert len(twice) == 1
-    assert 0 < again < 4 * N
-    assert again % 4 == 0
+        assert ("retest", text(i, f"Indeed {said}")) not in labels.rows
+    assert 0 < again < 2 * N
+    assert again % 2 == 0
     write_rewrites(Path("r.jsonl"), [row.model_copy(update={"text": "0" * 32}) for row in rows[:1]])
     code, _, err = label(cli, "--rewrites", "r.jsonl")
     assert (code, "none of the 1 rewrites" in err) == (2, True)

@@ -241,24 +241,23 @@ def rewrite(of: PreferenceItem, reply: str, kind: str, text: str | None, problem
     return RewriteRow(text=said, kind=kind, rewriter="w", prompt="1", rewritten=text, problems=problems)
 
 
-def test_rewrites_are_asked_about_with_the_item_they_are_of():
+def test_rewrites_are_asked_about_in_the_first_pass_alone():
     items = [item(str(i), f"ask {i}", f"good {i}", f"bad {i}") for i in range(60)]
     rows = [rewrite(i, i.rejected[0], "paraphrase", f"worse {i.id}") for i in items]
     rows += [rewrite(items[7], "good 7", "style:formal:up", "Good 7."), rewrite(items[8], "gone", "paraphrase", "no")]
-    more = with_rewritten(items, Rewrites({(r.kind, r.sample, r.text): r for r in rows}))
-    assert [i.id for i in more] == [i.id for i in items]
-
-    def asked(of, labeled_by="first", share=1.0):
-        return {ask.id.partition("/")[2] for ask in questions(of, labeled_by, share)}
-
-    remade = {text_id((*i.prompt, Message("assistant", f"worse {i.id}"))): i for i in items}
+    rewrites = Rewrites({(r.kind, r.sample, r.text): r for r in rows})
+    assert [i.id for i in with_rewritten(items, rewrites)] == [i.id for i in items]
+    remade = {text_id((*i.prompt, Message("assistant", f"worse {i.id}"))) for i in items}
     extra = text_id((*items[7].prompt, Message("assistant", "Good 7.")))
-    assert asked(more) == asked(items) | set(remade) | {extra}
-    twice = {i.id for i in items if asked([i]) & asked(items, "retest", 0.4)}
-    assert 5 < len(twice) < 55
-    again = asked(more, "retest", 0.4)
-    assert {remade[text].id for text in again & set(remade)} == twice
-    assert (extra in again) == ("7" in twice)
+    originals = {text_id(u.conversation) for u in units(items)}
+    shares = {"first": 1.0, "retest": 0.4, "second": 0.7}
+    asked = label(items, Labeler("a", Scripted()), shares, rewrites=rewrites)
+    by_pass = {name: {row.text for row in asked if row.labeled_by == name} for name in shares}
+    assert by_pass["first"] == originals | remade | {extra}
+    for name in ("retest", "second"):
+        plain = questions(items, name, shares[name])
+        assert by_pass[name] == {ask.id.partition("/")[2] for ask in plain}
+        assert 0 < len(by_pass[name]) < len(originals)
 
 
 def test_rewrites_that_no_flip_is_counted_from_are_not_asked_about():
