@@ -106,7 +106,7 @@ def read_rewrites(path: Path) -> Rewrites:
     rows: dict[tuple[str, int, str], RewriteRow] = {}
     for number, row in rows_of(content, RewriteRow):
         if isinstance(row, str):
-            raise InputError(f"{path}:{number}: not a rewrite: {row}")
+            raise InputError(f"{path}:{number}: not a rewrite: {row}; reward-harness rewrite makes such a file")
         key = row.kind, row.sample, row.text
         if key in rows:
             raise InputError(
