@@ -21,6 +21,9 @@ SMALL = {
 }  # fmt: skip
 """What parameters of these names are in the demo: enough to show intervals, few enough for a minute or two."""
 
+SMALLER = {"rewrite_robustness": {"max_pairs": 30}}
+"""And of a task alone: each of its pairs is scored many times."""
+
 COLUMNS = (
     {"task": "objective_interference", "metric": "acc_helpful", "label": "helpful", "format": "percent"},
     {"task": "objective_interference", "metric": "acc_harmless", "label": "harmless", "format": "percent"},
@@ -76,9 +79,11 @@ def write_data(root: Path, seed: int) -> tuple[Corpus, Path]:
 
 
 def small_params() -> dict[str, dict[str, Any]]:
-    """`SMALL` for the tasks that have such parameters."""
+    """`SMALL` for the tasks that have such parameters, and `SMALLER`."""
     fields = {name: {f.name for f in dataclasses.fields(TASKS.get(name).Params)} for name in TASKS.names()}
-    return {name: {k: v for k, v in SMALL.items() if k in known} for name, known in fields.items()}
+    return {
+        name: {k: v for k, v in SMALL.items() if k in known} | SMALLER.get(name, {}) for name, known in fields.items()
+    }
 
 
 def write_spec(path: Path) -> Path:
