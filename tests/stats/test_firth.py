@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.special import expit
@@ -147,3 +149,12 @@ def test_no_fit_has_a_reason() -> None:
         assert why in risk_difference(fit, X, "cell").reason
     with pytest.raises(ValueError):
         risk_difference(fitted(y, X), X, "other")
+
+
+def test_a_search_that_stops_elsewhere_gives_no_fit(monkeypatch) -> None:
+    y, X = table(5, 20, 9, 40)
+    assert fitted(y, X).reason is None
+    monkeypatch.setattr("harness.stats.firth.minimize", lambda *_, **__: SimpleNamespace(x=np.full(2, 0.1)))
+    fit = fitted(y, X)
+    assert "ran away" in fit.reason
+    assert fit.estimate("cell").value is None

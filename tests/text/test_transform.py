@@ -78,7 +78,20 @@ def test_what_is_drawn_depends_on_item_seed_family_and_version_alone():
         return made(lambda prompt, reply, rng: str(rng.integers(10**9)), **facts).apply("p", reply, item, seed).text
 
     assert draw() == draw() == draw(reply="Else.") == draw(name="other", rate=0.1)
-    assert len({draw(), draw(item="j"), draw(seed=1), draw(family="other"), draw(version="2"), draw("\ud83d")}) == 6
+    assert (
+        len(
+            {
+                draw(),
+                draw(item="j"),
+                draw(seed=1),
+                draw(family="other"),
+                draw(version="2"),
+                draw("\ud83d"),
+                draw("\ud83e"),
+            }
+        )
+        == 7
+    )
 
 
 # --- registration ---------------------------------------------------------------------------------

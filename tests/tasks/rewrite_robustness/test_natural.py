@@ -105,6 +105,16 @@ def test_the_unit_is_that_of_the_pairs_of_equal_style():
     assert Matrix.of(rows).units == {0: pytest.approx(np.sqrt(np.mean(np.square(d)) / 2))}
 
 
+def test_what_is_rewritten_from_has_the_first_style_on_both_sides_and_the_unit_of_all():
+    rows = planted.table(sample(), coarse)
+    matrix, scores = Matrix.of(rows), by_hand(rows)
+    pairs = matrix.pairs
+    won = [wins(scores, item, ("concise", "concise")) for item in pairs.items.index]
+    assert list(zip(pairs.credits[0], pairs.margins[0], strict=True)) == won
+    assert len(won) == 40
+    assert pairs.units == matrix.units
+
+
 def test_seeds_stand_apart_and_a_failed_reply_takes_only_the_cells_it_is_in():
     items = sample(10)
     bad = f"{items[0].id}#chosen/3-markdown"
@@ -127,6 +137,8 @@ def test_order_of_styles_is_that_of_their_numbers_and_any_number_will_do():
     found = Matrix.of(planted.table(sample(6, ("zebra", "ant")), planted.noise))
     assert found.styles == ("zebra", "ant")
     assert {c.rewriting.name for c in found.compared()} == {"zebra>ant"}
+    differ = (*sample(3, ("x", "y")), *sample(3, ("y", "z", "x"), subset="other"))
+    assert Matrix.of(planted.table(differ, planted.noise)).styles == ("x", "y", "z")
     mixed = (*sample(3, ("x", "y")), *sample(3, ("p", "q"), subset="other"))
     both = Matrix.of(planted.table(mixed, planted.noise))
     assert {c.rewriting.name for c in both.compared()} == {"x>y", "p>q"}

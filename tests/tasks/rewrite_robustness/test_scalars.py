@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
-from harness.tasks.rewrite_robustness.compared import Compared
 from harness.tasks.rewrite_robustness.params import Params
 from harness.tasks.rewrite_robustness.scalars import scalar_rows, subset_rows
 from scipy import stats
@@ -172,6 +172,19 @@ def test_the_worst_drop_of_seeds_that_differ_is_less_sure():
     assert width["apart"] > 3 * width["alike"]
 
 
+def test_the_worst_of_one_rewriting_is_as_sure_as_its_seeds():
+    seeds = 6
+    of = pairs(4000, seeds=seeds, per_prompt=1)
+    one = part(of, "t", touched=1.0, invalid=0.0)
+    rng = np.random.default_rng(3)
+    right = np.stack([(rng.random(len(of.items)) < p).astype(float) for p in np.linspace(0.4, 0.8, seeds)])
+    one = replace(one, before=np.ones_like(right), after=right)
+    found_ = found([one], of, Params(draws=20_000))["worst_drop_pp"]
+    by_seed = 100 * (1 - right.mean(axis=1))
+    arm = stats.t.ppf(0.975, seeds - 1) * by_seed.std(ddof=1) / np.sqrt(seeds)
+    assert found_.value - found_.ci.low == pytest.approx(arm, rel=0.06)
+
+
 def test_without_draws_there_is_no_interval_and_nothing_to_rank():
     of = pairs()
     rows = found(core(of), of, Params(draws=0))
@@ -199,22 +212,15 @@ def test_a_pair_is_as_good_as_its_worst_valid_rewriting(seeds):
     assert metric.higher_is_better
 
 
-def test_two_samples_of_a_language_model_are_one_pair_to_the_worst():
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_two_samples_of_a_language_model_are_one_pair_to_the_worst(wrong):
     of = pairs()
-    one = part(of, "paraphrase", "lm", p=0.9, touched=1.0, invalid=0.0)
-    twice = [one.pairs.assign(sample=s) for s in "01"]
-    frame = twice[0].set_axis([f"{i}/0" for i in one.pairs.index])
-    other = twice[1].set_axis([f"{i}/1" for i in one.pairs.index])
-    wrong = np.zeros_like(one.after)
-    double = Compared(
-        one.rewriting,
-        type(frame)({c: [*frame[c], *other[c]] for c in frame}, index=[*frame.index, *other.index]),
-        *(np.concatenate([a, b], axis=1) for a, b in ((one.before, one.before), (one.after, wrong))),
-        *(np.concatenate([a, a], axis=1) for a in (one.margin_before, one.margin_after)),
-        one.texts,
-        one.old,
-        one.new,
-    )
+    one = part(of, "paraphrase", "lm", p=1.0, touched=1.0, invalid=0.0)
+    frame = pd.concat([one.pairs.set_axis([f"{i}/{sample}" for i in one.pairs.index]) for sample in "01"])
+    after = [np.full_like(one.after, float(sample != wrong)) for sample in (0, 1)]
+    twice = ("before", "margin_before", "margin_after")
+    arrays = {name: np.concatenate([getattr(one, name)] * 2, axis=1) for name in twice}
+    double = replace(one, pairs=frame, after=np.concatenate(after, axis=1), **arrays)
     assert found([double], of, set="lm")["worst_acc"].value == 0
 
 
@@ -271,6 +277,22 @@ def test_a_rewriting_of_few_prompts_is_not_in_the_mean():
     for name in ("mean_drop_pp", "worst_drop_pp", "break_rate"):
         assert with_rare[name] == without[name]
     assert with_rare["worst_acc"].value < without["worst_acc"].value
+
+
+@pytest.mark.parametrize(("prompts", "counted_"), [(19, 0), (20, 1)])
+def test_twenty_prompts_are_enough(prompts, counted_):
+    of = pairs(prompts, per_prompt=1)
+    rows = found([part(of, "t", touched=1.0, invalid=0.0)], of)
+    assert rows["n_transforms"].value == counted_
+    assert (rows["mean_drop_pp"].value is not None) == counted_
+
+
+@pytest.mark.parametrize(("right", "known"), [(19, False), (20, True)])
+def test_every_seed_needs_twenty_prompts_that_were_right(right, known):
+    of = pairs(60, seeds=2, per_prompt=1)
+    one = part(of, "t", touched=1.0, invalid=0.0)
+    before = np.stack([np.ones(60), (np.arange(60) < right).astype(float)])
+    assert (found([replace(one, before=before)], of)["break_rate"].value is not None) == known
 
 
 def test_without_a_rewriting_there_is_a_reason():

@@ -112,6 +112,21 @@ def test_real_modules_keep_their_tree_and_lose_their_comments(name, module):
     assert change(name, fenced("python", changed)) is None
 
 
+@pytest.mark.parametrize("name", ["strip_comments", "minify"])
+def test_a_fence_with_words_closes_nothing_and_an_empty_block_stays(name):
+    assert change(name, "```python\nimport x # a\n```python\n```") is None
+    empty = "```python\n```\n"
+    assert change(name, f"{empty}{fenced('python', 'x = 1 # a')}") == empty + fenced(
+        "python", {"strip_comments": "x = 1", "minify": "x=1"}[name]
+    )
+
+
+def test_a_shorter_source_of_another_tree_is_not_taken(monkeypatch):
+    assert change("minify", fenced("python", "x = 1")) == fenced("python", "x=1")
+    monkeypatch.setattr("harness.text.transforms.code._short_lines", lambda source: iter(["y=1"]))
+    assert change("minify", fenced("python", "x = 1")) is None
+
+
 @pytest.mark.parametrize(
     ("info", "source", "expected"),
     [
