@@ -23,7 +23,10 @@ Workers = Annotated[
     int, typer.Option(help="Copies of the model, each on a GPU or a share of the CPUs; RAY_ADDRESS names a cluster.")
 ]
 Plugin = Annotated[
-    list[Path] | None, typer.Option(help="A Python file or folder whose tasks, adapters and features to add.")
+    list[Path] | None,
+    typer.Option(
+        help="A Python file or folder to run first: it enters tasks, adapters, features, transforms or styles."
+    ),
 ]
 Store = Annotated[
     Path | None, typer.Option(help="Score store file [default: $REWARD_HARNESS_STORE or the user's cache].")
