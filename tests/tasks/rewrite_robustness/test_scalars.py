@@ -136,6 +136,16 @@ def test_the_interval_of_the_break_rate_is_that_of_leaving_out_prompts():
     assert found(parts, of)["break_rate"].se == pytest.approx(jackknife, rel=0.03)
 
 
+def test_the_interval_of_a_rare_break_ends_at_nothing():
+    of = pairs(60, per_prompt=1)
+    one = part(of, "t", touched=1.0, invalid=0.0)
+    before = np.ones_like(one.before)
+    after = before - (np.arange(before.shape[1]) == 7)
+    metric = found([replace(one, before=before, after=after)], of)["break_rate"]
+    assert metric.value == pytest.approx(1 / 60)
+    assert metric.ci.low == 0
+
+
 # --- the worst ----------------------------------------------------------------------------------
 
 

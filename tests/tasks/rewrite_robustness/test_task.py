@@ -146,6 +146,8 @@ def test_rows_are_well_formed_and_hold_what_the_task_is_about():
         "stress",
         "natural",
     }
+    worst = {m.dims.get("set"): m.n for m in metrics if m.name == "worst_acc"}
+    assert worst == {None: 60, "noise": 60, "stress": 60, "natural": 30}
     assert table["replicate"].nunique() == 2
 
 
@@ -220,6 +222,7 @@ def test_rewrites_of_a_file_are_a_set_apart():
     assert found["drop_pp", dims].value == found["mean_drop_pp", (("member", "model"), ("set", "lm"))].value
     failed = {i.id for i in PAIRS if "7" in i.id}
     assert found["n_valid", dims].value == 60 - len(failed)
+    assert len(gathering.arrays["scatter/model/lm/paraphrase"]) == 60 - len(failed)
     rejected = found[
         "rejected_rate", (("problem", "length"), ("set", "lm"), ("side", "chosen"), ("transform", "paraphrase"))
     ]
