@@ -98,6 +98,19 @@ def test_an_invalid_first_rewrite_is_rewritten_too_and_its_problems_stay():
     assert len(asker.calls[1]) == 2 * len(TEXTS)
 
 
+def test_a_second_rewrite_inherits_from_its_own_sample_and_no_other():
+    def declines_once(ask):
+        if ask.repeat == 1 and "more formal" in ask.turns[0].content:
+            return said("I'm sorry, but I can't help with that at all, no.")
+        return reworded(ask.turns[1].content)
+
+    rewrites = rewrite(ITEMS, Rewriter("m", Scripted(declines_once)), FORMAL, 2)
+    refused = {
+        row.sample: "refused" in row.problems for row in inherited(rewrites) if row.kind == "style:formal:up:down"
+    }
+    assert refused == {0: False, 1: True}
+
+
 @pytest.mark.parametrize("failure", FAILURES)
 @pytest.mark.parametrize("when", ["at once", "at the second try"])
 def test_a_failed_reply_is_a_row_that_says_so(failure, when):

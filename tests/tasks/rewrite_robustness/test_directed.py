@@ -145,6 +145,8 @@ def test_nothing_to_say_has_a_reason():
     assert "19 prompts" in by_name(few)["ate_sw"].reason
     assert by_name(table(n=20))["ate_sw"].value is not None
     assert "no unit" in by_name(table(), given={0: 0.0})["ate_sw"].reason
+    both = table(members=(("model", 0), ("model", 1)))
+    assert "no unit" in by_name(both, given={0: 1.0, 1: 0.0})["ate_sw"].reason
     assert rows_of(table(attributes=())) == []
     once = table()
     once = once[~once["variant"].str.contains("up:down")]

@@ -201,6 +201,17 @@ def test_pi_needs_a_labeler_asked_twice_and_more_flips_than_it_makes_by_itself()
             assert "28%" in got["pi"].reason
 
 
+def test_each_side_is_held_to_its_own_labels_made_twice():
+    c, labels = table({(0, 0): (300, 60), (-1, -1): (100, 40)})
+    n = len(labels.again)
+    rejected = labels.again.assign(side="rejected", helpful=(np.arange(n) < n // 10).astype(float))
+    both = replace(labels, again=pd.concat([labels.again, rejected]))
+    for side, share in (("chosen", 0.0), ("rejected", 0.05)):
+        got = found([c], both, side=side)
+        assert got["aa_flip"].value == pytest.approx(share)
+        assert got["ppv"].value == pytest.approx(1 - share / 0.25)
+
+
 def test_what_may_leave_the_unit_interval_is_no_proportion():
     c, labels = table({(0, 0): (300, 60), (-1, 0): (20, 10)})
     got = found([c], replace(labels, again=labels.again.assign(helpful=1.0)))
