@@ -24,7 +24,7 @@ def check_failed(out: Path, rows: int, failed: Mapping[str, int], what: str) -> 
     if n > MAX_FAILED * rows:
         raise HarnessError(
             f"{n} of {rows} {what}, at most {MAX_FAILED:.0%} may be; {out} is written with what there is, and the same "
-            "command asks again for what may pass (unreachable, expired, not_asked)"
+            "command without --replay asks again for what may pass (unreachable, expired, not_asked)"
         )
 
 
