@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness.stats.estimate import Estimate
+from harness.stats.accuracy import wilson
+from harness.stats.estimate import LEVEL, Estimate, quantile
 from harness.stats.linear import Strata, linear
 from harness.stats.over_seeds import proportion, seeded
 from harness.stats.paired import sign_flip
@@ -112,9 +113,8 @@ def _worst(parts: Sequence[Compared], kind: str, params: Params) -> dict[str, Es
 
 
 def _mean_break(parts: Sequence[Compared], kind: str) -> Estimate:
-    """Mean over rewritings of P(wrong after | right before), 0 to 1; CR1 with t of the linearised ratios.
-
-    A rewriting counts where pairs of enough prompts were right before. The interval is cut to 0 to 1.
+    """Mean over rewritings of P(wrong after | right before), 0 to 1; CR1 of the linearised ratios, Wilson limits at that
+    standard error. A rewriting counts where pairs of enough prompts were right before.
     """
     some = [part for part in parts if _right_prompts(part) >= MIN_PROMPTS]
     if not some:
@@ -126,10 +126,16 @@ def _mean_break(parts: Sequence[Compared], kind: str) -> Estimate:
         return still(most, 0.0, _items(some), len(np.unique(clusters)))
     linearised = np.concatenate([_linear_break(part) for part in some], axis=1)
     found = seeded(linear(linearised.mean(axis=0), clusters, strata), [_stratified(one, strata) for one in linearised])
-    found = replace(found, p=None, n=_items(some))
-    if found.low is None or found.high is None:
+    return _as_share(replace(found, p=None, n=_items(some)))
+
+
+def _as_share(found: Estimate) -> Estimate:
+    """With Wilson limits for as many rows as would give the standard error: a t interval ends too low where few verdicts break."""
+    if found.value is None or found.low is None or not found.se or not 0 < found.value < 1:
         return found
-    return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
+    n_eff = found.value * (1 - found.value) / found.se**2
+    low, high = wilson(found.value, n_eff, quantile(LEVEL, found.df))
+    return replace(found, low=low, high=high, method=f"{found.method}; Wilson at its standard error")
 
 
 def _right_prompts(part: Compared) -> int:

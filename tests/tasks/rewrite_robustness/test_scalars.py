@@ -136,14 +136,18 @@ def test_the_interval_of_the_break_rate_is_that_of_leaving_out_prompts():
     assert found(parts, of)["break_rate"].se == pytest.approx(jackknife, rel=0.03)
 
 
-def test_the_interval_of_a_rare_break_ends_at_nothing():
+def test_the_interval_of_a_rare_break_is_wilsons():
+    """One of 60 independent pairs, whose CR1 standard error is that of 59 draws."""
     of = pairs(60, per_prompt=1)
     one = part(of, "t", touched=1.0, invalid=0.0)
     before = np.ones_like(one.before)
     after = before - (np.arange(before.shape[1]) == 7)
     metric = found([replace(one, before=before, after=after)], of)["break_rate"]
-    assert metric.value == pytest.approx(1 / 60)
-    assert metric.ci.low == 0
+    p, n, t = 1 / 60, 59, stats.t.ppf(0.975, 59)
+    arm = t * np.sqrt(p * (1 - p) / n + t**2 / (4 * n**2))
+    assert metric.value == pytest.approx(p)
+    limits = [(p + t**2 / (2 * n) + sign * arm) / (1 + t**2 / n) for sign in (-1, 1)]
+    assert (metric.ci.low, metric.ci.high) == pytest.approx(limits)
 
 
 # --- the worst ----------------------------------------------------------------------------------
