@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 from pydantic import ValidationError
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, InputError
 from harness.outcomes import outcomes
 from harness.results.agreement import called, disagreements
 from harness.results.schema import FileRecord, MetricRecord, ResultRecord, config_hash
@@ -281,7 +281,9 @@ def recomputed(recompute: Recompute) -> Rule:
         try:
             found = recompute(result.folder)
         except Exception as error:  # noqa: BLE001 - a third party's task may raise anything; that is the finding
-            yield f"metrics cannot be recomputed: {error}; expected the samples to suffice: run the task again"
+            # An InputError names its own cure, such as the plugin that is missing.
+            cure = "" if isinstance(error, InputError) else "; expected the samples to suffice: run the task again"
+            yield f"metrics cannot be recomputed: {error}{cure}"
             return
         for text in disagreements(result.record.metrics, found):
             yield f"{text}: run recompute on the folder"
