@@ -19,7 +19,13 @@ UNITS = tuple(units(ITEMS))
 
 
 def row(unit, kind="paraphrase", sample=0, rewritten="x", **more) -> RewriteRow:
-    given = {"text": text_id(unit.conversation), "kind": kind, "sample": sample, "rewriter": "m", "prompt": "1.1"} | more
+    given = {
+        "text": text_id(unit.conversation),
+        "kind": kind,
+        "sample": sample,
+        "rewriter": "m",
+        "prompt": "1.1",
+    } | more
     return RewriteRow(**given, rewritten=rewritten)
 
 
