@@ -138,7 +138,7 @@ def test_a_dry_run_times_what_scores(paths, tmp_path):
     data.write_text("".join(json.dumps(p) + "\n" for p in PAIRS))
     said = dry_run(
         None, [Moved()], roles={"model": str(paths[0]), "base": str(paths[1])}, family=None, data=[str(data)],
-        data_dir=None, params={}, limit=None, labels=None, store=tmp_path / "s.sqlite", options=CPU,
+        data_dir=None, params={}, limit=None, labels=None, rewrites=None, store=tmp_path / "s.sqlite", options=CPU,
     )  # fmt: skip
     assert "model/0 local/rm" in said
     assert "base/0" not in said

@@ -87,13 +87,15 @@ def test_a_reward_for_exclamation_marks_moves_exactly_where_they_are_touched(ite
         turned[name] = any(before != after for before, after in signs.values())
     assert {"drop_final_mark", "polite"} & touching
     assert len(touching) < len(turned) / 2
-    for name, turns in turned.items():
-        shift, flips = rows["abs_shift", name], rows["flip_rate", name]
+    applied = [name for name in turned if ("flip_rate", name) in rows]
+    assert not touching - set(applied)
+    for name in applied:
+        turns, shift, flips = turned[name], rows["abs_shift", name], rows["flip_rate", name]
         if flips.value is None:
             continue
         assert (flips.value > 0) == turns, name
         assert (shift.value > 0) == (name in touching), name
-    measurable = [name for name in turned if rows["flip_rate", name].value is not None]
+    measurable = [name for name in applied if rows["flip_rate", name].value is not None]
     assert {name for name in measurable if turned[name]} <= touching
     assert any(turned[name] for name in measurable)
 
@@ -120,8 +122,8 @@ def test_a_bag_of_words_does_not_see_space_marks_or_capitals(items):
     rows, _ = measured(items, score)
     seen = set()
     for name in FORM:
-        shift, flips = rows["abs_shift", name], rows["flip_rate", name]
-        if shift.value is not None:
+        if ("abs_shift", name) in rows and rows["abs_shift", name].value is not None:
+            shift, flips = rows["abs_shift", name], rows["flip_rate", name]
             seen.add(name)
             assert shift.value == pytest.approx(0, abs=1e-6), name
             assert flips.value == 0, name
