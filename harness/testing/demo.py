@@ -21,7 +21,7 @@ SMALL = {
 }  # fmt: skip
 """What parameters of these names are in the demo: enough to show intervals, few enough for a minute or two."""
 
-SMALLER = {"rewrite_robustness": {"max_pairs": 30}}
+SMALLER = {"rewrite_robustness": {"max_pairs": 15}}
 """And of a task alone: each of its pairs is scored many times."""
 
 COLUMNS = (

@@ -46,7 +46,7 @@ class Matrix:
         styled = plain.assign(**plain["side"].astype(str).str.extract(STYLED)).dropna(subset="style")
         numbers = styled["number"].astype(int).groupby(styled["style"]).min()
         styles = tuple(sorted(map(str, numbers.index), key=lambda style: (numbers[style], style)))
-        cells = {cell: _cell(styled, *cell) for cell in product(styles, styles)}
+        cells = _cells(styled, styles)
         seeds = sorted(int(seed) for seed in styled["seed"].unique())
         return cls(
             styles,
@@ -124,14 +124,19 @@ def cell_rows(matrix: Matrix, dims: Mapping[str, str]) -> list[Metric]:
     return found
 
 
-def _cell(styled: pd.DataFrame, chosen: str, rejected: str) -> pd.DataFrame:
-    """Outcomes of the items as if these two replies were all they had."""
-    replies = [
-        styled[(styled["of"] == side) & (styled["style"] == style)]
-        for side, style in zip(SIDES, (chosen, rejected), strict=True)
+def _cells(styled: pd.DataFrame, styles: tuple[str, ...]) -> dict[tuple[str, str], pd.DataFrame]:
+    """Outcomes of the items as if the two replies of a cell were all they had, by cell; judged together, each as a variant."""
+    every = {f"{i}": cell for i, cell in enumerate(product(styles, styles))}
+    if not every:
+        return {}
+    pairs = [
+        styled[(styled["of"] == side) & (styled["style"] == style)].assign(variant=number)
+        for number, cell in every.items()
+        for side, style in zip(SIDES, cell, strict=True)
     ]
-    pair = pd.concat(replies)
-    return outcomes(pair.assign(side=pair["of"]))
+    table = pd.concat(pairs)
+    found = outcomes(table.assign(side=table["of"]))
+    return {cell: found[found["variant"] == number] for number, cell in every.items()}
 
 
 def _texts(place: pd.DataFrame, side: str) -> pd.DataFrame:
