@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from harness.tasks.rewrite_robustness.ratios import few, ratio, share
+from harness.tasks.rewrite_robustness.ratios import few, ratio, share, still
 
 from harness.stats.differences import first_differences
 from harness.stats.over_seeds import proportion
@@ -76,3 +76,10 @@ def test_twenty_prompts_are_enough():
     found = few(np.repeat(np.arange(19), 3))
     assert (found.value, found.n, found.n_clusters) == (None, 57, 19)
     assert found.reason == "19 prompts to speak of: a rate needs 20"
+
+
+def test_a_zero_that_is_bounded_has_the_standard_error_of_its_bound():
+    """Boards compare models by it: 0 would tell apart what no data do."""
+    found = still(0.02, -0.02, 40, 30)
+    assert (found.value, found.low, found.high, found.n, found.n_clusters) == (0, -0.02, 0.02, 40, 30)
+    assert found.se == pytest.approx(0.02 / 1.959964, rel=1e-6)
