@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from harness.labels import text_id
 from harness.preference import PreferenceItem, units
 from harness.rewrites import RewriteRow
-
-SIDES = ("chosen", "rejected")
+from harness.sides import SIDES
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from harness.llm.kinds import STYLE
 from harness.stats.estimate import Estimate
 from harness.stats.linear import linear
 from harness.stats.multiplicity import holm
@@ -18,7 +19,8 @@ from harness.stats.over_seeds import seeded
 from harness.task import Metric, ScoreTable, originals
 
 from .columns import row
-from .rewriting import STYLE, rewriting_of
+from .ratios import MIN_PROMPTS, NO_UNIT
+from .rewriting import rewriting_of
 from .variants import STATUS
 
 ORIGINAL = "original"
@@ -35,8 +37,6 @@ it. `ate_naive_sw` carries all that the rewriter does besides.
 """
 
 WAYS = ("up", "down", "up:down", "down:up")
-MIN_PROMPTS = 20
-NO_UNIT = "every pair ties: the margins have no unit"
 
 
 def directed_rows(rows: ScoreTable, units: Mapping[int, float], dims: Mapping[str, str]) -> list[Metric]:

@@ -17,13 +17,11 @@ from .columns import plain, row
 from .compared import Compared
 from .params import Params
 from .ranks import spearman
-from .ratios import few, ratio, share, still, unturned
+from .ratios import NO_UNIT, PP, few, ratio, share, still, unturned
 
-PP = 100.0
 Found = dict[str, Estimate]
 UNTOUCHED = ("drop_pp", "n_valid", "n_failed", "applicable_rate")
 """All that is said of a rewriting that applies to no pair."""
-NO_UNIT = "every pair ties: the margins have no unit"
 
 
 def effect_rows(

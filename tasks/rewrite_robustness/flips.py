@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from harness.sides import SIDES
 from harness.stats.estimate import Estimate, satterthwaite, student
 from harness.stats.firth import firth_logit, risk_difference, separated
 from harness.stats.linear import Weights, linear
@@ -39,7 +40,7 @@ NO_RETEST = (
 
 CHANGES: Mapping[str, Callable[[pd.Series], pd.Series]] = {"gained": lambda x: x > 0, "lost": lambda x: x < 0}
 """By name: whether the label of the rewrite is above that of the original, or below."""
-CELLS = [(side, change) for side in ("chosen", "rejected") for change in CHANGES]
+CELLS = [(side, change) for side in SIDES for change in CHANGES]
 
 
 @dataclass(frozen=True)

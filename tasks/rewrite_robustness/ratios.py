@@ -11,6 +11,10 @@ from harness.stats.clusters import code, effective
 from harness.stats.estimate import LEVEL, Estimate, quantile, student
 from harness.stats.over_seeds import proportion, seeded
 
+PP = 100.0
+"""Percentage points in a difference of fractions."""
+
+NO_UNIT = "every pair ties: the margins have no unit"
 MIN_PROMPTS = 20
 """Fewest prompts a rate may rest on: the effective clusters below which CR1 covers too little (corrections 12)."""
 

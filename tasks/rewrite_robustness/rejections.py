@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 
+from harness.sides import SIDES
 from harness.stats.estimate import Estimate
 from harness.stats.linear import paired
 from harness.stats.over_seeds import proportion
@@ -14,12 +15,9 @@ from harness.task import Metric, ScoreTable, originals
 from harness.text.rewritten import NONE, VALID
 
 from .columns import row
-from .ratios import few
+from .ratios import PP, few
 from .rewriting import Rewriting, rewriting_of
 from .variants import STATUS
-
-PP = 100.0
-SIDES = ("chosen", "rejected")
 
 
 def rejection_rows(table: ScoreTable) -> list[Metric]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from harness.errors import InputError
+from harness.llm.kinds import STYLE
 from harness.registry import UnknownNameError
 from harness.text.transform import Transform
 from harness.text.transforms import TRANSFORMS
@@ -13,7 +14,6 @@ from harness.text.transforms import TRANSFORMS
 ARMS = ("both", "chosen_only", "rejected_only")
 """Which replies of a pair are exchanged for their rewrites."""
 
-STYLE = "style:"
 DIRECTIONS_OF_TWICE = 4
 """Parts of `style:formal:up:down`, whose text is a rewrite of a rewrite."""
 

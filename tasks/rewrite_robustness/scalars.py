@@ -18,14 +18,12 @@ from .columns import row
 from .compared import Compared
 from .pairs import Pairs
 from .params import Params
-from .ratios import MIN_PROMPTS, still, unturned
+from .ratios import MIN_PROMPTS, PP, still, unturned
 from .worst import worst_accuracy, worst_drop
 
 CORE = "core"
 APART = ("noise", "stress", "lm", "style", "natural")
 """Sets whose scalars carry their name as `set`; those of the core carry none. The identity is in no set."""
-
-PP = 100.0
 
 
 def scalar_rows(
