@@ -317,13 +317,16 @@ class Engine:
 
     def _record(self, keys: Sequence[bytes], found: Forwarded) -> None:
         """One batch's answers into the store. A number that is not finite is a failure, never a score."""
-        finite = np.isfinite(found.outputs).all(axis=1)
+        wrong = {
+            int(i): "the model's output is not finite" for i in np.flatnonzero(~np.isfinite(found.outputs).all(axis=1))
+        }
+        wrong |= found.errors
         scores = {
-            k: StoredScore(row) if ok else StoredScore(None, "the model's output is not finite")
-            for k, row, ok in zip(keys, found.outputs, finite, strict=True)
+            k: StoredScore(None, wrong[i]) if i in wrong else StoredScore(row)
+            for i, (k, row) in enumerate(zip(keys, found.outputs, strict=True))
         }
         for what, values in found.captures.items():
-            rows = {k: v for k, v, ok in zip(keys, values, finite, strict=True) if ok}
+            rows = {k: v for i, (k, v) in enumerate(zip(keys, values, strict=True)) if i not in wrong}
             self.store.put_captures(self.resolved.fingerprint, what, rows)
             self._captures.update({(k, what): v for k, v in rows.items()})
         self.store.put_scores(self.resolved.fingerprint, scores)

@@ -62,4 +62,6 @@ def forward(adapter: Adapter, work: Work) -> Forwarded:
         halves = work.halves()
     parts = [forward(adapter, half) for half in halves]
     outputs = np.concatenate([p.outputs for p in parts])
-    return Forwarded(outputs, {k: np.concatenate([p.captures[k] for p in parts]) for k in parts[0].captures})
+    captures = {k: np.concatenate([p.captures[k] for p in parts]) for k in parts[0].captures}
+    second = {i + len(parts[0].outputs): why for i, why in parts[1].errors.items()}
+    return Forwarded(outputs, captures, {**parts[0].errors, **second})

@@ -63,10 +63,14 @@ class Unencodable:
 
 @dataclass(frozen=True)
 class Forwarded:
-    """What one batch gave: `outputs` float32 (batch, heads); `captures` by name, float32 (batch, …)."""
+    """What one batch gave: `outputs` float32 (batch, heads); `captures` by name, float32 (batch, …).
+
+    `errors` says, by place in the batch, why a text got no score: it becomes a failed row, whatever its outputs are.
+    """
 
     outputs: np.ndarray
     captures: dict[str, np.ndarray] = field(default_factory=dict)
+    errors: Mapping[int, str] = field(default_factory=dict)
 
 
 class BatchTooLargeError(Exception):
@@ -89,13 +93,15 @@ class Cost:
 class Adapter(ABC):
     """One kind of reward model. Subclass in a file of its own under `models/adapters` and register.
 
-    `capabilities` are among `scores`, `compares`, `objectives`, `steps`, `hidden_states`, `neurons`; a loaded model may add to its class's.
+    `capabilities` are among `scores`, `compares`, `objectives`, `steps`, `generates`, `hidden_states`, `neurons`; a loaded model may add to its class's.
     A model with `neurons` in its class but none that can be read says why under `neurons_missing` in `describe`.
     `reads_unit_ids` says that `encode` looks at more of a unit than its conversation.
     """
 
     capabilities: frozenset[str] = frozenset({"scores"})
     version: ClassVar[str] = "1"
+    asks: ClassVar[str] = ""
+    """What a model of this kind must have, or its spec must say, in a few words: listed where no kind is recognised."""
     reads_unit_ids: ClassVar[bool] = False
     cost: Cost = Cost()
     shares: int = 0
@@ -103,6 +109,11 @@ class Adapter(ABC):
     sites: Mapping[str, Sequence[Site]] = MappingProxyType({})
     """Of a loaded model with `neurons`: where they are, by kind; asking for a kind it does not have raises InputError."""
     spec: ModelSpec
+
+    @classmethod
+    def recognises(cls, config: Mapping[str, Any], tensors: Set[str] | None) -> bool:
+        """Whether a config and the names of the stored tensors (None where they are pickled) show a model of this kind beyond doubt."""
+        return False
 
     @classmethod
     def prepare(cls, spec: ModelSpec, config: Mapping[str, Any], tensors: Set[str] | None) -> ModelSpec:
