@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,13 @@ import numpy as np
 from harness.errors import InputError
 from harness.models.base import Encoded, Unencodable
 from harness.models.spec import ModelSpec
-from harness.models.template import Rendered, Unrenderable, bind_template
-from harness.preference import Conversation
+from harness.models.template import BoundTemplate, Rendered, Unrenderable, bind_template
+from harness.preference import Conversation, Message
 
 CHUNK = 512
+MANY = 2**62
+"""A character behind the last of any text."""
+
 BOS_COUNT: dict[str, Callable[[int], int]] = {"auto": lambda n: min(n, 1), "none": lambda n: 0, "double": lambda n: 2}
 DROP_ORDER: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "prompt_left": lambda prompt, response: np.concatenate([prompt, response[::-1]]),
@@ -24,22 +27,77 @@ DROP_ORDER: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 }
 
 
-class Tokens:
-    """Ids of one conversation while they are still being cut: `start` to `end` are the response's tokens."""
+class Located:
+    """Ids with the place in the text of each: segment (-1: put in by the tokenizer), first and past-the-last character."""
 
-    def __init__(self, ids: list[int], types: list[int], start: int, end: int) -> None:
-        self.ids, self.types, self.start, self.end = np.asarray(ids, np.int32), np.asarray(types, np.int8), start, end
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self.types: list[int] = []
+        self.places: list[tuple[int, int]] = []
+        self.segments: list[int | None] = []
+
+    def add(self, encoding: Any, at: int = 0) -> None:
+        """The tokens of one of the tokenizer's encodings of a text that begins at character `at`."""
+        self.ids += encoding.ids
+        self.types += encoding.type_ids
+        self.segments += encoding.sequence_ids
+        self.places += [(at + a, at + b) for a, b in encoding.offsets] if at else encoding.offsets
+
+    def add_special(self, ids: Sequence[int], place: tuple[int, int] | None = None) -> None:
+        """Special tokens that stand at one place of the first segment, or at none."""
+        self.ids += ids
+        self.types += [0] * len(ids)
+        self.segments += [None if place is None else 0] * len(ids)
+        self.places += [place or (0, 0)] * len(ids)
+
+
+class Tokens:
+    """Ids of one conversation while they are still being cut: `start` to `end` are the response's tokens.
+
+    `parts` says, of a template that stays whole, which of the contents each token belongs to (-1: its own), `steps` where
+    steps end.
+    """
+
+    def __init__(self, located: Located, rendered: Rendered, nowhere: int, keeps: bool) -> None:
+        self.ids, self.types = np.asarray(located.ids, np.int32), np.asarray(located.types, np.int8)
+        self._begin, self._end = np.fromiter(chain.from_iterable(located.places), np.int64).reshape(-1, 2).T
+        self._segment = np.array([-1 if s is None else s for s in located.segments], np.int8)
+        last = len(rendered.segments) - 1
+        self.start, self.end = self._span(last, *rendered.response) or (nowhere, nowhere)
+        self.parts = np.full(len(self.ids), -1)
+        for i, content in enumerate((keeps and rendered.contents) or ()):
+            self.parts[self._inside(*content)] = i
+        ends = (self._span(last, at, at + 1) for at in rendered.steps)
+        self.steps = np.array([span[0] for span in ends if span], np.int64)
+
+    def _inside(self, segment: int, first: int, last: int) -> np.ndarray:
+        """Which tokens hold a character from `first` to before `last` of a segment, ascending."""
+        there = (self._segment == segment) & (self._begin < self._end)
+        return np.flatnonzero(there & (self._begin < last) & (self._end > first))
+
+    def _span(self, segment: int, first: int, last: int) -> tuple[int, int] | None:
+        """Token span of some characters; empty at the next token of the segment if they hold none; None if none follows."""
+        found = self._inside(segment, first, last)
+        if len(found):
+            return int(found[0]), int(found[-1]) + 1
+        after = self._inside(segment, last, MANY)
+        return (int(after[0]), int(after[0])) if len(after) else None
 
     def delete(self, where: np.ndarray) -> None:
         """Remove the tokens at these positions."""
-        self.ids, self.types = np.delete(self.ids, where), np.delete(self.types, where)
+        if len(self.steps):
+            steps = self.steps[~np.isin(self.steps, where)]
+            self.steps = steps - (where[None, :] < steps[:, None]).sum(axis=1)
+        self.ids, self.types, self.parts = (np.delete(array, where) for array in (self.ids, self.types, self.parts))
         self.start, self.end = self.start - int((where < self.start).sum()), self.end - int((where < self.end).sum())
 
     def prepend(self, token: int, n: int) -> None:
         """Put a token in front, `n` times."""
-        self.ids = np.concatenate([np.full(n, token, np.int32), self.ids])
-        self.types = np.concatenate([np.zeros(n, np.int8), self.types])
-        self.start, self.end = self.start + n, self.end + n
+        self.ids, self.types, self.parts = (
+            np.concatenate([np.full(n, value, array.dtype), array])
+            for array, value in ((self.ids, token), (self.types, 0), (self.parts, -1))
+        )
+        self.start, self.end, self.steps = self.start + n, self.end + n, self.steps + n
 
 
 class TextEncoder:
@@ -48,13 +106,13 @@ class TextEncoder:
     Raises InputError on construction where the template is unknown or the tokenizer is a slow one.
     """
 
-    def __init__(self, tokenizer: Any, spec: ModelSpec) -> None:
+    def __init__(self, tokenizer: Any, spec: ModelSpec, template: BoundTemplate | None = None) -> None:
         if not getattr(tokenizer, "is_fast", False):
             raise InputError(
                 f"{spec.model}: its tokenizer {type(tokenizer).__name__} has no tokenizer.json; "
                 "save the fast version of the tokenizer into the model folder"
             )
-        self.template = bind_template(spec.template or "tokenizer", tokenizer)
+        self.template = template or bind_template(spec.template or "tokenizer", tokenizer)
         self.spec, self.backend = spec, tokenizer.backend_tokenizer
         self.backend.no_truncation()
         self.backend.no_padding()
@@ -70,6 +128,7 @@ class TextEncoder:
             raise InputError(f"{spec.model}: bos: double needs a tokenizer with a BOS token; leave bos out of the spec")
         self.prefix, self.suffix = self._affixes(False)
         self.pair_suffix = self._affixes(True)[1]
+        self._require_one_bos()
 
     def _affixes(self, pair: bool) -> tuple[list[int], list[int]]:
         """Ids the tokenizer itself puts before and after a text."""
@@ -107,15 +166,14 @@ class TextEncoder:
                     plain[i] = rendered
             except Unrenderable as error:
                 out[i] = Unencodable(str(error))
-        texts = [r.segments if len(r.segments) > 1 else r.segments[0] for r in plain.values()]
-        encodings = self._raw(texts, add=not self.template.complete, literal=False) if texts else []
+        encodings = self._raw([_text(r) for r in plain.values()], add=not self.template.complete, literal=False)
         for (i, rendered), encoding in zip(plain.items(), encodings, strict=True):
             out[i] = self._finish(self._located(encoding, rendered), len(rendered.segments))
         assert all(o is not None for o in out)
         return [o for o in out if o is not None]
 
     def _render(self, conversation: Conversation) -> Rendered:
-        if not conversation or conversation[-1].role != "assistant":
+        if tuple(m.role for m in conversation[-len(self.template.replies) :]) != self.template.replies:
             raise Unrenderable("the last message must be the assistant's reply")
         try:
             for message in conversation:
@@ -148,31 +206,26 @@ class TextEncoder:
             raise Unrenderable("the chat template rewrites its messages, so special tokens cannot be told from text")
         marks = self._structural(rendered)
         if not marks:
-            segments = rendered.segments
-            texts = [segments if len(segments) > 1 else segments[0]]
-            return self._located(self._raw(texts, add=not self.template.complete, literal=True)[0], rendered)
-        (text,), (first, last) = rendered.segments, rendered.response
-        ids, at = list(self.prefix), 0
-        start = end = -1
+            encoding = self._raw([_text(rendered)], add=not self.template.complete, literal=True)[0]
+            return self._located(encoding, rendered)
+        (text,) = rendered.segments
+        found, at = Located(), 0
+        found.add_special(self.prefix)
         for _, a, b in [*marks, (0, len(text), len(text))]:
-            encoding = self._raw([text[at:a]], add=False, literal=True)[0]
-            if at <= first <= a and start < 0:
-                inner = _span(encoding, 0, first - at, last - at, a - at) or (len(encoding.ids),) * 2
-                start, end = len(ids) + inner[0], len(ids) + inner[1]
-            ids += encoding.ids + ([self.special[text[a:b]]] if a < b else [])
+            found.add(self._raw([text[at:a]], add=False, literal=True)[0], at)
+            found.add_special([self.special[text[a:b]]] if a < b else [], (a, b))
             at = b
-        ids += self.suffix
-        return Tokens(ids, [0] * len(ids), start, end)
+        found.add_special(self.suffix)
+        return Tokens(found, rendered, len(found.ids) - len(self.suffix), self.template.keeps)
 
     # --- spans, BOS, length -----------------------------------------------------------------------
 
     def _located(self, encoding: Any, rendered: Rendered) -> Tokens:
         """The ids of one encoding with the response's place among them."""
-        pair = len(rendered.segments) - 1
-        first, last = rendered.response
-        nowhere = len(encoding.ids) - len(self.pair_suffix if pair else self.suffix)
-        start, end = _span(encoding, pair, first, last, len(rendered.segments[pair])) or (nowhere, nowhere)
-        return Tokens(encoding.ids, encoding.type_ids, start, end)
+        found = Located()
+        found.add(encoding)
+        suffix = self.pair_suffix if len(rendered.segments) > 1 else self.suffix
+        return Tokens(found, rendered, len(found.ids) - len(suffix), self.template.keeps)
 
     def _finish(self, tokens: Tokens, segments: int) -> Encoded | Unencodable:
         self._set_bos(tokens, segments)
@@ -182,7 +235,24 @@ class TextEncoder:
             if reason:
                 return Unencodable(reason)
         types = tokens.types if tokens.types.any() else None
-        return Encoded(tokens.ids, types, tokens.start, truncated=len(tokens.ids) < n)
+        steps = tuple(int(i) for i in tokens.steps)
+        return Encoded(tokens.ids, types, tokens.start, steps, truncated=len(tokens.ids) < n)
+
+    def _require_one_bos(self) -> None:
+        """Raise InputError where template and tokenizer together write several BOS tokens and the spec does not say which is meant."""
+        if self.bos is None or "bos" in self.spec.model_fields_set:
+            return
+        try:
+            rendered = self._render(tuple(Message(role, "a") for role in ("user", *self.template.replies)))
+        except Unrenderable:
+            return  # A template that wants another dialogue: the rule `auto` stands.
+        ids = self._raw([_text(rendered)], add=not self.template.complete, literal=False)[0].ids
+        n = next((i for i, token in enumerate(ids) if token != self.bos), len(ids))
+        if n > 1:
+            raise InputError(
+                f"{self.spec.model}: its texts begin with {n} BOS tokens, one of the template and one of the tokenizer. Put "
+                "'bos: auto' into its spec to score with one, or 'bos: double' if the model was trained with two"
+            )
 
     def _set_bos(self, tokens: Tokens, segments: int) -> None:
         """Leading BOS tokens as the spec wants them; a second one that a pair brings along goes unless it asks for two."""
@@ -209,21 +279,28 @@ class TextEncoder:
         special = np.isin(tokens.ids[: tokens.start], self.special_ids)
         lead = int(np.argmin(special)) if not special.all() else tokens.start
         glue = int(np.argmin(special[::-1])) if not special.all() else 0
-        prompt = np.arange(lead, tokens.start - glue)
-        droppable = order(prompt, np.arange(tokens.start, tokens.end))
+        prompt, response = np.arange(lead, tokens.start - glue), np.arange(tokens.start, tokens.end)
+        if self.template.keeps:
+            prompt, response = (some[tokens.parts[some] >= 0] for some in (prompt, response))
+        droppable = order(prompt, _evenly(response, tokens.parts))
         if excess > len(droppable):
             return f"max_length {self.spec.max_length} is shorter than the template's own tokens"
         tokens.delete(droppable[:excess])
         return None
 
 
-def _span(encoding: Any, segment: int, first: int, last: int, length: int) -> tuple[int, int] | None:
-    """Token span of characters `first` to `last`; empty at the next token if they hold none; None if none follows."""
-    inside = (encoding.char_to_token(c, segment) for c in range(first, last))
-    start = next((t for t in inside if t is not None), None)
-    if start is None:
-        after = (encoding.char_to_token(c, segment) for c in range(last, length))
-        start = next((t for t in after if t is not None), None)
-        return None if start is None else (start, start)
-    backwards = (encoding.char_to_token(c, segment) for c in range(last - 1, first - 1, -1))
-    return start, next(t for t in backwards if t is not None) + 1
+def _text(rendered: Rendered) -> Any:
+    """What the tokenizer takes: one text, or the two of a pair."""
+    return rendered.segments if len(rendered.segments) > 1 else rendered.segments[0]
+
+
+def _evenly(response: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """Positions of the response so that of several replies in it those tokens come first that all have: the longest loses first.
+
+    Of one reply: in their order.
+    """
+    part = parts[response]
+    if len(np.unique(part)) < 2:
+        return response
+    place = np.array([np.count_nonzero(part[:i] == p) for i, p in enumerate(part)])
+    return response[np.argsort(place, kind="stable")]

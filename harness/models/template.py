@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Any
 
@@ -30,12 +30,14 @@ class Rendered:
 
     `contents` are the spans (segment, start, end) of what users and models wrote, in characters; all
     other characters are the template's own. `response` is the span (start, end) of the reply in the
-    last segment. `contents` is None where the template rewrote the messages beyond recognition.
+    last segment. `contents` is None where the template rewrote the messages beyond recognition. `steps` are the
+    characters of the last segment whose tokens a process reward is read at.
     """
 
     segments: tuple[str, ...]
     response: tuple[int, int]
     contents: tuple[tuple[int, int, int], ...] | None
+    steps: tuple[int, ...] = ()
 
 
 Renderer = Callable[[Conversation], Rendered]
@@ -43,11 +45,17 @@ Renderer = Callable[[Conversation], Rendered]
 
 @dataclass(frozen=True)
 class BoundTemplate:
-    """A template ready to render. `complete` says that its text already carries the model's first and last tokens."""
+    """A template ready to render. `complete` says that its text already carries the model's first and last tokens.
+
+    `replies` are the roles of the messages that are judged, the last of a conversation; `keeps` says that what the
+    template itself writes stays whole where a conversation is too long.
+    """
 
     render: Renderer
     complete: bool
     text: str
+    replies: tuple[str, ...] = ("assistant",)
+    keeps: bool = False
 
     @property
     def sha256(self) -> str:
@@ -165,8 +173,11 @@ def _differing(text: str, marked: str) -> tuple[int, int]:
     return start, len(text) - same
 
 
-def _marked_renderer(render: Callable[[list[dict[str, str]]], str]) -> Renderer:
-    """A renderer for any function of messages: contents are located by rendering once more with markers in their place."""
+def marked_renderer(render: Callable[[list[dict[str, str]]], str], replies: int = 1) -> Renderer:
+    """A renderer for any function of messages: contents are located by rendering once more with markers in their place.
+
+    The last `replies` messages are what is judged: the response is all from the first to the last of them in the text.
+    """
 
     @lru_cache(maxsize=4096)
     def structure(roles: tuple[str, ...]) -> list[tuple[str, int]] | None:
@@ -179,8 +190,9 @@ def _marked_renderer(render: Callable[[list[dict[str, str]]], str]) -> Renderer:
             text = render(messages)
             parts = structure(tuple(m.role for m in conversation))
             spans = parts and _align(text, parts, [m.content for m in conversation])
-            if spans and any(index == len(messages) - 1 for _, index in parts or ()):
-                return Rendered((text,), spans[-1][1:], tuple(spans))
+            if spans and {i for _, i in parts or ()} >= set(range(len(messages) - replies, len(messages))):
+                judged = spans[-replies:]
+                return Rendered((text,), (min(s[1] for s in judged), max(s[2] for s in judged)), tuple(spans))
             marked = render([*messages[:-1], {**messages[-1], "content": _sentinel(len(messages))}])
         except (TemplateError, TypeError, ValueError) as error:
             raise Unrenderable(f"the chat template refuses this conversation: {error}") from error
@@ -189,20 +201,25 @@ def _marked_renderer(render: Callable[[list[dict[str, str]]], str]) -> Renderer:
     return run
 
 
-def _bind_tokenizer(_: str, tokenizer: Any) -> BoundTemplate:
-    """The tokenizer's chat template, without system prompt of ours and without generation prompt."""
+def chat_text(tokenizer: Any, messages: list[dict[str, str]], *, answer: bool) -> str:
+    """Messages as the tokenizer's chat template writes them, without a system prompt of ours; `answer` adds what an answer begins with."""
+    # A template that prints today's date must not make scores depend on the day.
+    return tokenizer.apply_chat_template(
+        messages, tokenize=False, add_generation_prompt=answer, date_string=FROZEN_DATE
+    )
+
+
+def bind_chat(tokenizer: Any, *, answer: bool = False) -> BoundTemplate:
+    """The tokenizer's chat template; `answer` adds behind the conversation what the next answer would begin with.
+
+    Raises InputError where the tokenizer has none.
+    """
     try:
         source = str(tokenizer.get_chat_template())
     except ValueError as error:
         raise InputError(f"template: tokenizer, but the tokenizer has no chat template; known: {KNOWN}") from error
-
-    def render(messages: list[dict[str, str]]) -> str:
-        # A template that prints today's date must not make scores depend on the day.
-        return tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=False, date_string=FROZEN_DATE
-        )
-
-    return BoundTemplate(_marked_renderer(render), complete=True, text=source)
+    render = partial(chat_text, tokenizer, answer=answer)
+    return BoundTemplate(marked_renderer(render), complete=True, text=source)
 
 
 def _bind_jinja(source: str, _: Any) -> BoundTemplate:
@@ -216,7 +233,7 @@ def _bind_jinja(source: str, _: Any) -> BoundTemplate:
         prompt = "\n".join(m["content"] for m in messages[:-1])
         return compiled.render(messages=messages, prompt=prompt, response=messages[-1]["content"])
 
-    return BoundTemplate(_marked_renderer(render), complete=False, text=source)
+    return BoundTemplate(marked_renderer(render), complete=False, text=source)
 
 
 def _bind_pair(style: str, _: Any) -> BoundTemplate:
@@ -224,7 +241,7 @@ def _bind_pair(style: str, _: Any) -> BoundTemplate:
 
 
 BINDERS: dict[str, Callable[[str, Any], BoundTemplate]] = {
-    "tokenizer": _bind_tokenizer,
+    "tokenizer": lambda _, tokenizer: bind_chat(tokenizer),
     "hh": lambda name, _: BoundTemplate(render_hh, complete=False, text=name),
     "raw": lambda name, _: BoundTemplate(render_raw, complete=False, text=name),
     "pair": _bind_pair,

@@ -152,9 +152,19 @@ def test_bos_count(family: str, template: Any, policy: str, count: int, encoder:
     extra = 1 if isinstance(template, dict) and "pair" in template and policy == "double" else 0
     assert int((encoded.ids == coder.bos).sum()) == count + extra
     assert (encoded.ids[:count] == coder.bos).all()
-    plain = one(encoder(family, template), "what is it", "a cat")
+    plain = one(encoder(family, template, bos="auto"), "what is it", "a cat")
     if not extra:
         assert encoded.response_start - plain.response_start == count - 1
+
+
+@pytest.mark.parametrize("family", ["llama", "llama-sp"])
+def test_two_bos_tokens_that_nobody_chose_are_an_error(family: str, encoder: Any) -> None:
+    twice = {"jinja": "<s>{{ prompt }}|{{ response }}"}
+    with pytest.raises(InputError, match=r"begin with 2 BOS tokens.*'bos: auto'.*'bos: double'"):
+        encoder(family, twice)
+    assert len(one(encoder(family, twice, bos="double"), "a", "b")) == 1 + len(
+        one(encoder(family, twice, bos="auto"), "a", "b")
+    )
 
 
 def test_two_bos_tokens_need_a_bos_token(encoder: Any) -> None:
