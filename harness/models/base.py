@@ -17,6 +17,7 @@ import numpy as np
 
 from harness.condition import NONE, Condition
 from harness.errors import InputError
+from harness.models import sniff
 from harness.models.spec import ModelSpec
 from harness.preference import Unit, canonical_json, messages_json
 from harness.reading import Reading
@@ -114,6 +115,11 @@ class Adapter(ABC):
     def recognises(cls, config: Mapping[str, Any], tensors: Set[str] | None) -> bool:
         """Whether a config and the names of the stored tensors (None where they are pickled) show a model of this kind beyond doubt."""
         return False
+
+    @classmethod
+    def longest(cls, config: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> int | None:
+        """Longest input in tokens by the model's config and its tokenizer's; None where they do not bound a model of this kind."""
+        return sniff.position_limit(config, tokenizer)
 
     @classmethod
     def prepare(cls, spec: ModelSpec, config: Mapping[str, Any], tensors: Set[str] | None) -> ModelSpec:

@@ -63,7 +63,7 @@ def resolve(
     tensors = _tensors(files)
     device = pick_device(device)
     decided = {
-        **_decided(given, config, files, device=device, dtype=dtype, max_length=max_length),
+        **_decided(given, config, files, kind, device=device, dtype=dtype, max_length=max_length),
         "model": source,
         "revision": files.commit,
         "adapter": name,
@@ -159,7 +159,14 @@ def _require_packages(spec: ModelSpec) -> None:
 
 
 def _decided(
-    spec: ModelSpec, config: Mapping[str, Any], files: ModelFiles, *, device: str, dtype: str, max_length: int | None
+    spec: ModelSpec,
+    config: Mapping[str, Any],
+    files: ModelFiles,
+    kind: type[Adapter],
+    *,
+    device: str,
+    dtype: str,
+    max_length: int | None,
 ) -> dict[str, Any]:
     """What a spec leaves open, decided: dtype, attention, template, longest input. A flag beats the spec, the spec beats auto."""
     wanted = dtype if dtype != "auto" else spec.dtype
@@ -167,7 +174,7 @@ def _decided(
         half = device.startswith("cuda") and sniff.stored_dtype(config) in ("float16", "bfloat16")
         wanted = "bfloat16" if half else "float32"
     own = "tokenizer" if files.has_chat_template() else None
-    limits = (max_length or spec.max_length, sniff.position_limit(config, files.tokenizer_config()))
+    limits = (max_length or spec.max_length, kind.longest(config, files.tokenizer_config()))
     return {
         "dtype": wanted,
         "attn_implementation": spec.attn_implementation or sniff.default_attention(config),
