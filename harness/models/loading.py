@@ -39,7 +39,17 @@ def load_classifier(resolved: Resolved) -> Any:
     where the files cannot be read, where the attention implementation does not exist for it, or where the
     GPUs cannot hold it.
     """
-    model, info = _load(resolved)
+    from transformers import AutoModelForSequenceClassification
+
+    return load_model(resolved, AutoModelForSequenceClassification)
+
+
+def load_model(resolved: Resolved, architecture: Any) -> Any:
+    """The same, of any class with `from_pretrained`: an Auto class, a model class of transformers, or one of ours.
+
+    Raises what `load_classifier` raises.
+    """
+    model, info = _load(resolved, architecture)
     _require_whole(resolved.name, info)
     return model
 
@@ -49,12 +59,13 @@ def load_backbone(resolved: Resolved) -> Any:
 
     Raises what `load_classifier` raises, but not for what lies behind the last layer.
     """
+    from transformers import AutoModelForSequenceClassification
     from transformers.utils import logging
 
     told = logging.get_verbosity()
     logging.set_verbosity_error()  # transformers would advise to train the head
     try:
-        model, info = _load(resolved)
+        model, info = _load(resolved, AutoModelForSequenceClassification)
     finally:
         logging.set_verbosity(told)
     inside = {name: [key for key in found if _is_inside(model, key)] for name, found in info.items()}
@@ -62,17 +73,16 @@ def load_backbone(resolved: Resolved) -> Any:
     return model
 
 
-def _load(resolved: Resolved) -> tuple[Any, dict[str, Any]]:
-    """The sequence classifier, and transformers' account of which tensors came from the checkpoint."""
+def _load(resolved: Resolved, architecture: Any) -> tuple[Any, dict[str, Any]]:
+    """The model as this class, and transformers' account of which tensors came from the checkpoint."""
     import torch
-    from transformers import AutoModelForSequenceClassification
     from transformers.utils import logging
 
     spec, where = resolved.spec, places(resolved)
     bar = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        model, info = AutoModelForSequenceClassification.from_pretrained(
+        model, info = architecture.from_pretrained(
             str(resolved.path),
             dtype=getattr(torch, spec.dtype),
             attn_implementation=spec.attn_implementation,
