@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError
-from harness.models.sniff import read_json
+from harness.models.sniff import read_json, text_config
 from harness.preference import canonical_json
 
 CONFIGS = (
@@ -98,3 +98,8 @@ class ModelFiles:
         patterns = (*CONFIGS, *weights, *(CODE if self.trust_remote_code else ()))
         rows = [[path.name, hash_file(path)] for path in sorted(set(self._glob(patterns)))]
         return hashlib.sha256(canonical_json(rows).encode()).hexdigest()
+
+
+def checkpoint_config(root: Path) -> dict[str, Any]:
+    """The config of the checkpoint in a folder, the part that describes its language model."""
+    return dict(text_config(read_json(root / "config.json")))

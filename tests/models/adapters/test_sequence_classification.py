@@ -87,10 +87,11 @@ def test_checkpoint_without_pad_or_with_pad_eos_scores_as_stock_code_does(pad: s
     path = tiny("llama", pad_token_id={"none": None, "eos": 4}[pad])
     end = AutoTokenizer.from_pretrained(path).convert_tokens_to_ids("<|end|>")
     assert end == 4, "the last token but one of every text is the pad id, so that native pooling must pass over it"
-    spec = ModelSpec(
-        model=str(path), template={"jinja": "{% for m in messages %}{{ m['content'] }}<|end|>{% endfor %}"}
-    )
-    adapter = resolve(spec).load()
+    jinja = {"jinja": "{% for m in messages %}{{ m['content'] }}<|end|>{% endfor %}"}
+    if pad == "eos":
+        with pytest.raises(InputError, match=r"end in <\|end\|>, which is also its pad token.*'pooling: native'"):
+            resolve(ModelSpec(model=str(path), template=jinja)).load()
+    adapter = resolve(ModelSpec(model=str(path), template=jinja, pooling="native")).load()
     encoded = adapter.encode(TEXTS)
     model = AutoModelForSequenceClassification.from_pretrained(path, dtype=torch.float32)
     with torch.no_grad():
