@@ -166,8 +166,8 @@ def test_a_bad_file_gets_one_line_that_says_what_to_do(tmp_path, content, expect
     [
         ("pairs.jsonl", b"\xff\xfe\x00broken", "cannot read"),
         ("pairs.jsonl.gz", b"not gzip", "cannot read"),
-        ("pairs.jsonl.gz", gzip.compress(b'{"prompt": 1}' * 99)[:-9], "cannot read"),
-        ("pairs.jsonl.gz", gzip.compress(b'{"prompt": 1}')[:10] + b"\xff" * 20, "cannot read"),
+        ("pairs.jsonl.gz", gzip.compress(b'{"prompt": 1}' * 99, mtime=0)[:-9], "cannot read"),
+        ("pairs.jsonl.gz", gzip.compress(b'{"prompt": 1}', mtime=0)[:10] + b"\xff" * 20, "cannot read"),
         ("pairs.parquet", b"not parquet", "is not what its name says (.parquet)"),
         ("pairs.json", b"{]", "name it .jsonl"),
         ("pairs.json", b'{"prompt": 1}', "not a list of objects"),
