@@ -19,7 +19,12 @@ CHUNK = 512
 MANY = 2**62
 """A character behind the last of any text."""
 
-BOS_COUNT: dict[str, Callable[[int], int]] = {"auto": lambda n: min(n, 1), "none": lambda n: 0, "double": lambda n: 2}
+BOS_COUNT: dict[str, Callable[[int], int]] = {
+    "auto": lambda n: min(n, 1),
+    "none": lambda n: 0,
+    "single": lambda n: 1,
+    "double": lambda n: 2,
+}
 DROP_ORDER: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "prompt_left": lambda prompt, response: np.concatenate([prompt, response[::-1]]),
     "left": lambda prompt, response: np.concatenate([prompt, response]),
@@ -124,8 +129,10 @@ class TextEncoder:
         longest_first = sorted(special, key=len, reverse=True)
         self.pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)", flags)
         self.bos = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.cls_token_id
-        if spec.bos == "double" and self.bos is None:
-            raise InputError(f"{spec.model}: bos: double needs a tokenizer with a BOS token; leave bos out of the spec")
+        if spec.bos in ("single", "double") and self.bos is None:
+            raise InputError(
+                f"{spec.model}: bos: {spec.bos} needs a tokenizer with a BOS token; leave bos out of the spec"
+            )
         self.prefix, self.suffix = self._affixes(False)
         self.pair_suffix = self._affixes(True)[1]
         self._require_one_bos()

@@ -51,7 +51,7 @@ class ModelSpec(Frozen):
     adapter: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     template: Template | None = None
-    bos: Literal["auto", "none", "double"] = "auto"
+    bos: Literal["auto", "none", "single", "double"] = "auto"
     max_length: int | None = Field(default=None, gt=0)
     truncation: Literal["prompt_left", "left", "right", "error"] = "prompt_left"
     pooling: str = "native"

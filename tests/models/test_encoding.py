@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +16,7 @@ from harness.errors import InputError
 from harness.models.base import Encoded, Unencodable
 from harness.models.encoding import TextEncoder
 from harness.models.spec import ModelSpec
+from harness.models.template import bind_template
 from harness.preference import messages_json
 from tests.models.conftest import Tiny, talk
 
@@ -141,7 +143,7 @@ def test_empty_response_starts_where_the_template_ends(family: str, template: An
 # --- BOS ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("policy", "count"), [("auto", 1), ("none", 0), ("double", 2)])
+@pytest.mark.parametrize(("policy", "count"), [("auto", 1), ("none", 0), ("single", 1), ("double", 2)])
 @pytest.mark.parametrize(
     "template", ["tokenizer", "hh", {"pair": "plain"}, {"jinja": "<s>{{ prompt }}|{{ response }}"}]
 )
@@ -167,9 +169,20 @@ def test_two_bos_tokens_that_nobody_chose_are_an_error(family: str, encoder: Any
     )
 
 
-def test_two_bos_tokens_need_a_bos_token(encoder: Any) -> None:
-    with pytest.raises(InputError, match="needs a tokenizer with a BOS"):
-        encoder("qwen2", bos="double")
+@pytest.mark.parametrize("policy", ["single", "double"])
+def test_a_bos_token_needs_a_tokenizer_that_has_one(policy: str, encoder: Any) -> None:
+    with pytest.raises(InputError, match=f"bos: {policy} needs a tokenizer with a BOS"):
+        encoder("qwen2", bos=policy)
+
+
+def test_a_chat_template_without_bos_gets_the_one_that_the_spec_asks_for(tokenizer: Any) -> None:
+    bound = bind_template({"jinja": "{{ prompt }}|{{ response }}"}, tokenizer("llama"))
+    bare = dataclasses.replace(bound, complete=True)
+    auto, single = (
+        one(TextEncoder(tokenizer("llama"), ModelSpec(model="m", bos=bos), bare), "what is it", "a cat")
+        for bos in ("auto", "single")
+    )
+    assert single.ids.tolist() == [tokenizer("llama").bos_token_id, *auto.ids]
 
 
 # --- length ---------------------------------------------------------------------------------------
