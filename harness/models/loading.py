@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
 from harness.models import sniff
 from harness.models.base import Resolved
 from harness.models.files import ModelFiles
+
+if TYPE_CHECKING:
+    import torch
 
 ALONE = 0.85
 """Part of a GPU's free memory that weights may take if others could take some of them: a batch needs the rest."""
@@ -52,6 +55,45 @@ def load_model(resolved: Resolved, architecture: Any) -> Any:
     model, info = _load(resolved, architecture)
     _require_whole(resolved.name, info)
     return model
+
+
+def load_body(resolved: Resolved) -> Any:
+    """The transformer alone, as `AutoModel` has it: heads in the checkpoint are left for `load_tensors`.
+
+    A pooler that the checkpoint lacks is random, and nobody may read it. Raises what `load_classifier` raises.
+    """
+    from transformers import AutoModel
+
+    model, info = _load(resolved, AutoModel)
+    read = {name: [key for key in found if "pooler" not in str(key).split(".")] for name, found in info.items()}
+    _require_whole(resolved.name, read)
+    return model
+
+
+def load_tensors(resolved: Resolved, names: Iterable[str]) -> dict[str, torch.Tensor]:
+    """Some of the checkpoint's tensors by name, float32, on the CPU; from pickled files only where those were allowed.
+
+    Raises InputError naming those that are not there.
+    """
+    import torch
+    from safetensors import safe_open
+
+    assert resolved.path is not None, "a model without files has no tensors"
+    files = ModelFiles(resolved.path, resolved.name, allow_pickle=resolved.allow_pickle)
+    wanted, found = dict.fromkeys(names), {}
+    for path in files.weights():
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                found |= {name: file.get_tensor(name).float() for name in wanted if name in file.keys()}  # noqa: SIM118
+        else:
+            stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            found |= {name: stored[name].float() for name in wanted if name in stored}
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise InputError(
+            f"{resolved.name}: {', '.join(missing)} missing, so scores would come from random weights. {SAVE_THE_HEAD}"
+        )
+    return found
 
 
 def load_backbone(resolved: Resolved) -> Any:
