@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.models.base import PARSED
 from harness.preference import Unit
 from harness.subject import Member, Subject
 from harness.task import Score, ScoreTable
@@ -19,6 +20,9 @@ LEAST, MOST, SHARE = 64, 256, 0.05
 DESCRIBED = ("dtype", "attn_implementation", "attention_kernels", "float32_matmul_precision")
 """What a loaded model says of itself that decides its last digits."""
 
+COMPARED = ("n_compared", "order_flips", "unparsed")
+"""What is counted of models that only compare."""
+
 Numerics = dict[str, Any]
 
 
@@ -28,8 +32,10 @@ def numerics(subject: Subject, tasks: Mapping[str, tuple[Sequence[Unit], ScoreTa
     `batch_delta_max`: largest difference of a score from that of the same text in a batch drawn at random,
     without sharing prefixes; `pair_flips` of `n_pairs` pairs of an item changed their order by it; over
     `n_checked` scores. `truncated` of `n_texts` scored texts were cut. `tokens_shared`: share of the tokens
-    computed in this run that prefix sharing saved, null where all scores were remembered. With them what
-    the models said in `DESCRIBED`. Null is what is not known.
+    computed in this run that prefix sharing saved, null where all scores were remembered. Of models that only
+    compare: `order_flips` of `n_compared` comparisons had another side in the other order, and `unparsed` answers (two a
+    comparison) held no verdict, null where a model has none to parse. With them what the models said in `DESCRIBED`.
+    Null is what is not known.
     """
     # Before the check, whose rows share nothing.
     shared = {(m.member, m.seed): (m.engine.timing.tokens, m.engine.timing.packed) for m in subject.members}
@@ -67,14 +73,17 @@ def _scored_twice(subject: Subject, units: Sequence[Unit]) -> pd.DataFrame:
 def _of_task(
     subject: Subject, twice: pd.DataFrame, table: ScoreTable, shared: Mapping[tuple[str, int], tuple[int, int]]
 ) -> Numerics:
-    texts = table[table["status"] == "ok"].drop_duplicates(["member", "seed", "ids_hash"])
+    rows = table[(table["status"] == "ok") & (table["replicate"] == 0)]
+    texts = rows.drop_duplicates(["member", "seed", "ids_hash"])
     members = [
         {"member": m.member, "seed": m.seed}
         | _numbers(_of_member(twice, m), _of_member(texts, m), [shared[m.member, m.seed]])
+        | _compared(m, _of_member(rows, m))
         | {key: m.engine.description().get(key) for key in DESCRIBED}
         for m in subject.members
     ]
     together = {key: _together(member[key] for member in members) for key in DESCRIBED}
+    together |= {key: _sum(member[key] for member in members) for key in COMPARED}
     return _numbers(twice, texts, shared.values()) | together | {"members": members}
 
 
@@ -106,6 +115,29 @@ def _flips(twice: pd.DataFrame) -> tuple[int, int]:
         pairs += len(item) * (len(item) - 1) // 2
         flips += int((order != again).sum() // 2)
     return pairs, flips
+
+
+def _compared(member: Member, rows: ScoreTable) -> dict[str, int | None]:
+    """Counts of the member's comparisons, whose rows hold the outputs of both orders; nulls for a model that scores.
+
+    A tie has no side, so it is no flip.
+    """
+    if "compares" not in member.capabilities or "scores" in member.capabilities:
+        return dict.fromkeys(COMPARED)
+    resolved, n = member.resolved, len(rows)
+    if not n:
+        return dict.fromkeys(COMPARED) | {"n_compared": 0}
+    outputs = np.array(rows["head_outputs"].tolist(), np.float32).reshape(2 * n, -1)
+    first, other = np.sign(resolved.adapter.raw_score(resolved.spec, outputs).reshape(n, 2) - 0.5).T
+    names = resolved.spec.heads.names if resolved.spec.heads else ()
+    unparsed = int((outputs[:, names.index(PARSED)] == 0).sum()) if PARSED in names else None
+    return {"n_compared": n, "order_flips": int((first * other > 0).sum()), "unparsed": unparsed}
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    """Sum of what is known; null where nothing is."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
 
 
 def _together(said: Iterable[Any]) -> Any:

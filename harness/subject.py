@@ -228,22 +228,28 @@ def oriented(member: Member, outputs: np.ndarray) -> tuple[float, float]:
 
 
 def _preference_row(member: Member, pair: Compare, condition: Condition, replicate: int) -> dict[str, Any]:
-    """P(a preferred to b): both orders averaged, or the Bradley-Terry probability of a scalar model's two scores."""
+    """P(a preferred to b): both orders averaged, or the Bradley-Terry probability of a scalar model's two scores.
+
+    `head_outputs` of a model that compares are its outputs for `a` first, then those for `b` first: each says how far
+    the reply that came first is preferred. A scalar model has none.
+    """
     first, second = _compare_jobs(member, pair, condition, replicate)
     stored = [member.engine.outputs(job) for job in (first, second)]
     error = next((s.error for s in stored if s.error is not None), None)
-    value = None
+    value = heads = None
     if error is None:
-        numbers = [oriented(member, s.outputs)[1] for s in stored if s.outputs is not None]
+        outputs = [s.outputs for s in stored if s.outputs is not None]
+        numbers = [oriented(member, o)[1] for o in outputs]
         scalar = "scores" in member.capabilities
         value = 1 / (1 + np.exp(numbers[1] - numbers[0])) if scalar else (numbers[0] + 1 - numbers[1]) / 2
+        heads = None if scalar else [float(x) for o in outputs for x in o]
     requests = [member.engine.request(job) for job in (first, second)]
     return _identity(pair.a, member, first) | {
         "unit_id": f"{pair.a.unit_id}>{pair.b.unit_id}",
         "side": f"{pair.a.side}>{pair.b.side}",
         "score": value,
         "score_raw": value,
-        "head_outputs": None,
+        "head_outputs": heads,
         "n_tokens": sum(r.n_tokens for r in requests),
         "n_response_words": len(pair.a.conversation[-1].content.split()),
         "truncated": any(r.truncated for r in requests),

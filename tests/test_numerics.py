@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 from harness.engine.engine import Engine
 from harness.engine.store import ScoreStore
-from harness.models.base import Encoded, Forwarded, Unencodable
+from harness.models.base import PARSED, Encoded, Forwarded, PairwiseAdapter, Unencodable
 from harness.models.tree import Tree
-from harness.numerics import LEAST, MOST, numerics, sample
+from harness.numerics import COMPARED, LEAST, MOST, numerics, sample
 from harness.preference import Unit
 from harness.subject import Member, Subject
 from harness.task import Score, empty_table
@@ -164,9 +164,47 @@ def test_only_the_sample_is_scored_again(check):
     assert len(adapter.texts) == 1000 + LEAST
 
 
+class Judge(PairwiseAdapter):
+    """Likes the side whose reply begins with the later letter; or the first one, a tie, or no verdict, by the reply's first digit."""
+
+    ANSWERS: ClassVar[dict[str, tuple[float, float]]] = {"1": (1.0, 1.0), "2": (0.5, 1.0), "3": (0.5, 0.0)}
+
+    @classmethod
+    def load(cls, resolved: Any) -> Any:
+        raise AssertionError("tests hand the instance over")
+
+    def encode_pairs(self, pairs: Sequence[tuple[Unit, Unit]]) -> list[Encoded | Unencodable]:
+        texts = ("|".join(u.conversation[-1].content for u in pair) for pair in pairs)
+        return [Encoded(np.frombuffer(text.encode(), np.uint8)) for text in texts]
+
+    def forward(self, batch: Sequence[Encoded], capture: frozenset[str] = frozenset()) -> Forwarded:
+        texts = [bytes(np.asarray(e.ids, np.uint8)).decode().split("|") for e in batch]
+        return Forwarded(np.array([self.ANSWERS.get(a[3], (float(a > b), 1.0)) for a, b in texts], np.float32))
+
+
+JUDGED = {"heads": {"names": ["preferred", PARSED], "weights": [1.0, 0.0]}}
+
+
+def test_of_a_judge_the_flips_of_order_and_the_answers_without_a_verdict_are_counted(check):
+    found = check(pairs(5), Judge(), **JUDGED)
+    assert {k: found[k] for k in COMPARED} == {"n_compared": 5, "order_flips": 1, "unparsed": 2}
+    assert found["members"][0] | {k: found[k] for k in COMPARED} == found["members"][0]
+    assert (found["batch_delta_max"], found["n_checked"], found["pair_flips"]) == (None, 0, 0)
+
+
+def test_what_is_counted_of_comparisons_is_null_for_a_model_that_scores_and_summed_over_the_others(check):
+    assert {check(pairs(3), Counting())[k] for k in COMPARED} == {None}
+    both = check(pairs(3), Counting(), Longer(), Longer())
+    assert [both[k] for k in COMPARED] == [6, 6, None], "equals in length: the first is preferred in both orders"
+    assert [[m[k] for k in COMPARED] for m in both["members"]] == [[None] * 3, [3, 3, None], [3, 3, None]]
+
+
 def test_a_model_that_only_compares_and_an_empty_table_are_no_error(check, tmp_path):
     found = check(pairs(3), Longer())
     assert (found["batch_delta_max"], found["n_checked"], found["pair_flips"]) == (None, 0, 0)
     member = Member("model", 0, Engine(resolved(Counting()), ScoreStore(tmp_path / "other.sqlite")))
     empty = numerics(Subject("local/m", "model", (member,)), {"none": ([], empty_table())})["none"]
     assert (empty["batch_delta_max"], empty["n_texts"], empty["truncated"]) == (None, 0, 0)
+    judge = Member("model", 0, Engine(resolved(Longer()), ScoreStore(tmp_path / "other.sqlite")))
+    empty = numerics(Subject("local/m", "model", (judge,)), {"none": ([], empty_table())})["none"]
+    assert [empty[k] for k in COMPARED] == [0, None, None]

@@ -89,6 +89,7 @@ def test_a_model_that_compares_is_asked_in_both_orders(subject):
     table = ask(one, Compare("item", *UNITS))
     assert table["score"].item() == pytest.approx((0.9 + 1 - 0.1) / 2)
     assert table["side"].item() == "chosen>rejected"
+    assert table["head_outputs"].item() == pytest.approx([0.9, 0.1]), "P of the reply that came first, in both orders"
     equal = (unit("abc", item="e"), unit("xyz", item="e", side="rejected"))
     assert ask(one, Compare("e", *equal))["score"].item() == pytest.approx(0.5)  # the order bias cancels
 
@@ -96,8 +97,9 @@ def test_a_model_that_compares_is_asked_in_both_orders(subject):
 def test_a_scalar_model_answers_a_comparison_by_bradley_terry(subject):
     one = subject(Counting())
     scores = ask(one, Score(UNITS)).set_index("side")["score"]
-    p = ask(one, Compare("item", *UNITS))["score"].item()
-    assert p == pytest.approx(1 / (1 + np.exp(scores["rejected"] - scores["chosen"])))
+    row = ask(one, Compare("item", *UNITS)).iloc[0]
+    assert row["score"] == pytest.approx(1 / (1 + np.exp(scores["rejected"] - scores["chosen"])))
+    assert row["head_outputs"] is None
 
 
 def test_scores_asked_of_a_model_that_compares_become_preferences_that_outcomes_read(subject):

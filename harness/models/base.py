@@ -180,6 +180,10 @@ class Adapter(ABC):
         return {}
 
 
+PARSED = "parsed"
+"""Name of a head's output that is 1 where a model that answers in words gave a verdict, and 0 where it gave none."""
+
+
 class PairwiseAdapter(Adapter):
     """A model that only compares: it answers P(a preferred to b) for one order; the engine asks both and averages."""
 
@@ -187,7 +191,7 @@ class PairwiseAdapter(Adapter):
 
     @abstractmethod
     def encode_pairs(self, pairs: Sequence[tuple[Unit, Unit]]) -> list[Encoded | Unencodable]:
-        """Ids of every ordered pair. `forward` then returns one output: P(first preferred to second)."""
+        """Ids of every ordered pair. The score of what `forward` then returns is P(first preferred to second)."""
 
     def encode(self, units: Sequence[Unit]) -> list[Encoded | Unencodable]:
         """Every unit is refused: this model gives no score to a single reply."""
