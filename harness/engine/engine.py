@@ -296,7 +296,7 @@ class Engine:
         scatter = np.random.default_rng(replicate) if replicate else None
         batches = plan(texts, self.budget or traits.cost.budget, traits.cost, traits.shares, scatter)
         conditions = sorted(asked, key=lambda c: c[0].key)
-        works = (Work(tuple(batch), capture, condition) for batch in batches for condition, capture in conditions)
+        works = (Work(tuple(batch), what, condition, replicate) for batch in batches for condition, what in conditions)
         done = self.pool.map(works)
         for work, found, seconds in done:
             began = time.perf_counter()

@@ -80,6 +80,7 @@ class Replica:
     def answer(self, work: Work) -> tuple[Forwarded, float]:
         """Head outputs and captures of a work, and the seconds they took."""
         began = time.perf_counter()
+        self.adapter.replicate = work.replicate
         with self.adapter.under(work.condition):
             found = forward(self.adapter, work)
         return found, time.perf_counter() - began

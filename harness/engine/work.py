@@ -14,11 +14,12 @@ from harness.models.tree import Tree, grow
 
 @dataclass(frozen=True)
 class Work:
-    """Rows to forward, what to capture on the way, and under which intervention."""
+    """Rows to forward, what to capture on the way, under which intervention, and which time."""
 
     batch: tuple[Tree, ...]
     capture: frozenset[str] = frozenset()
     condition: Condition = NONE
+    replicate: int = 0
 
     @property
     def texts(self) -> list[Encoded]:

@@ -107,6 +107,8 @@ class Adapter(ABC):
     cost: Cost = Cost()
     shares: int = 0
     """Tokens up to which a text may share a row with others that begin alike (`forward_trees`); 0: not at all."""
+    replicate: int = 0
+    """Which time the engine scores the texts of the next `forward`: a model that remembers answers must ask anew for another."""
     sites: Mapping[str, Sequence[Site]] = MappingProxyType({})
     """Of a loaded model with `neurons`: where they are, by kind; asking for a kind it does not have raises InputError."""
     spec: ModelSpec

@@ -7,6 +7,7 @@ from harness.condition import Ablation, Condition
 from harness.engine.engine import Engine, Job
 from harness.engine.store import ScoreStore
 from harness.errors import HarnessError, InputError
+from harness.models.base import Forwarded
 from tests.engine.fakes import Counting, Longer, resolved, unit
 
 ABLATED = Condition("ablate/x", (Ablation(np.array([0]), np.array([1]), np.array([0.0])),))
@@ -106,6 +107,20 @@ def test_a_replicate_is_computed_anew_in_other_batches(store):
     second = {frozenset(b) for b in adapter.batches[len(first) :]}
     assert len(adapter.texts) == 80
     assert not first & second
+
+
+def test_a_model_is_told_which_replicate_it_answers(store):
+    class Remembering(Counting):
+        def forward(self, batch, capture=frozenset()):
+            found = super().forward(batch, capture).outputs
+            return Forwarded(found + 100 * self.replicate)
+
+    engine = Engine(resolved(Remembering(most=3)), store, budget=6)
+    texts = ["a", "bb", "ccc"]
+    for replicate in (1, 0, 2):
+        engine.ensure(jobs(texts, replicate=replicate))
+    scores = [[engine.outputs(j).outputs.item() for j in jobs(texts, replicate=r)] for r in (0, 1, 2)]
+    assert np.allclose(np.diff(scores, axis=0), 100), "halves of a batch too large included"
 
 
 def test_the_order_of_the_jobs_does_not_change_the_batches(store, tmp_path):
