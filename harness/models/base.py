@@ -107,6 +107,10 @@ class Adapter(ABC):
     cost: Cost = Cost()
     shares: int = 0
     """Tokens up to which a text may share a row with others that begin alike (`forward_trees`); 0: not at all."""
+    bounded: bool = False
+    """Whether its scores are meant to lie between 0 and 1, as probabilities do: a doctor looks for a sigmoid too many in all others."""
+    remote: ClassVar[bool] = False
+    """Whether a forward pass asks somebody's server, which may cost money: such a model is not examined unless one asks for it."""
     replicate: int = 0
     """Which time the engine scores the texts of the next `forward`: a model that remembers answers must ask anew for another."""
     sites: Mapping[str, Sequence[Site]] = MappingProxyType({})
