@@ -75,7 +75,7 @@ def _of_task(
 ) -> Numerics:
     rows = table[(table["status"] == "ok") & (table["replicate"] == 0)]
     texts = rows.drop_duplicates(["member", "seed", "ids_hash"])
-    members = [
+    members: list[Numerics] = [
         {"member": m.member, "seed": m.seed}
         | _numbers(_of_member(twice, m), _of_member(texts, m), [shared[m.member, m.seed]])
         | _compared(m, _of_member(rows, m))

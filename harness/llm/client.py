@@ -20,6 +20,7 @@ from harness.llm.endpoint import Endpoint
 from harness.llm.ladder import Ladder
 from harness.llm.limits import Sleep
 from harness.llm.send import Pace, Sender, connection
+from harness.llm.wire import CHAT, Wire
 
 GIVEN_UP = 64
 """So many questions in a row without any answer are the server's end, not theirs."""
@@ -33,7 +34,8 @@ class Client:
 
     With `replay` nothing is ever sent: what is not stored is `not_asked`. `max_cost` limits what this client may spend,
     in dollars; `completion_tokens` is what its estimate assumes a reply to take (None: all that a request allows).
-    `rng` draws the jitter of retries, which no result depends on; `clock` and `sleep` are in seconds.
+    `wire` is what is asked of the server, `rng` draws the jitter of retries, which no result depends on; `clock` and
+    `sleep` are in seconds.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Client:
         replay: bool = False,
         max_cost: float | None = None,
         completion_tokens: int | None = None,
+        wire: Wire = CHAT,
         rng: np.random.Generator | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Sleep = asyncio.sleep,
@@ -52,6 +55,7 @@ class Client:
         self.cache = cache
         self._replay = replay
         self._completion_tokens = completion_tokens
+        self._wire = wire
         self._purse = Purse(endpoint, max_cost)
         # Seeded apart by process: two runs against one server should not come back together.
         self._rng = np.random.default_rng(os.getpid()) if rng is None else rng
@@ -96,7 +100,7 @@ class Client:
         async with AsyncOpenAI(**connection(self.endpoint)) as http:
             crew = _Crew(min(self.endpoint.concurrency, len(missing)), self._sleep)
             pace = Pace(self.endpoint, self._clock, crew.rest)
-            sender = Sender(self.endpoint, http, pace, crew.rest, self._rng, self._purse.sent)
+            sender = Sender(self.endpoint, http, pace, crew.rest, self._rng, self._purse.sent, self._wire)
             await _Round(self.endpoint, self.cache, self._purse, sender, crew, told).all(missing)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError
@@ -53,7 +53,28 @@ def read_endpoint(path: Path) -> Endpoint:
     No value of the file is quoted: a key may stand in it by mistake.
     """
     try:
-        return Endpoint.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+        return parse_endpoint(read_yaml(path))
+    except ValueError as error:
+        raise InputError(
+            f"cannot read the endpoint {path}: {error}. Expected YAML such as {{model: NAME, base_url: "
+            f"http://localhost:8000/v1, api_key_env: MY_KEY}}; its fields are {', '.join(Endpoint.model_fields)}, and the "
+            "key itself stands in the environment variable that api_key_env names"
+        ) from None
+
+
+def parse_endpoint(data: object) -> Endpoint:
+    """The endpoint in parsed data. Raises ValueError with the fields that are wrong, and no value of them."""
+    try:
+        return Endpoint.model_validate(data)
+    except ValidationError as error:
+        wrong = (f"{'.'.join(map(str, e['loc'])) or 'the whole'}: {e['msg']}" for e in error.errors())
+        raise ValueError("; ".join(wrong)) from None
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file says. Raises ValueError with why it cannot be read, and nothing that stands in it."""
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         why = error.strerror or type(error).__name__
     except UnicodeDecodeError:
@@ -61,10 +82,4 @@ def read_endpoint(path: Path) -> Endpoint:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         why = "it is no YAML" + (f" from line {mark.line + 1} on" if mark else "")
-    except ValidationError as error:
-        why = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the whole'}: {e['msg']}" for e in error.errors())
-    raise InputError(
-        f"cannot read the endpoint {path}: {why}. Expected YAML such as {{model: NAME, base_url: "
-        f"http://localhost:8000/v1, api_key_env: MY_KEY}}; its fields are {', '.join(Endpoint.model_fields)}, and the key "
-        "itself stands in the environment variable that api_key_env names"
-    )
+    raise ValueError(why)

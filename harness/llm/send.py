@@ -19,7 +19,7 @@ from harness.llm.cache import place
 from harness.llm.cost import prompt_tokens
 from harness.llm.endpoint import Endpoint
 from harness.llm.limits import Backoff, Bucket, Sleep, retry_after
-from harness.llm.wire import MalformedError, read_completion, request_body
+from harness.llm.wire import MalformedError, Wire
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
@@ -94,12 +94,11 @@ def complaint(error: APIStatusError, secret: str) -> str:
     return f"HTTP {error.status_code}: {str(said).replace(secret, '[key]')[:SHOWN]}{parameter}"
 
 
-def _read(text: str) -> Reply:
+def _parsed(text: str) -> object:
     try:
-        body = json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError):
         raise MalformedError("the body is no JSON") from None
-    return read_completion(body)
 
 
 @dataclass(frozen=True)
@@ -142,6 +141,7 @@ class Sender:
         sleep: Sleep,
         rng: np.random.Generator,
         sent: Callable[[], None],
+        wire: Wire,
     ) -> None:
         self._endpoint = endpoint
         self._http = http
@@ -149,6 +149,7 @@ class Sender:
         self._sleep = sleep
         self._rng = rng
         self._sent = sent
+        self._wire = wire
 
     async def send(self, ask: Ask, mode: Mode) -> Reply:
         """The reply to `ask` in this mode. Raises HarnessError where no question can succeed (`HOPELESS`)."""
@@ -181,9 +182,8 @@ class Sender:
 
         self._sent()
         try:
-            body = request_body(self._endpoint, ask, mode)
-            raw = await self._http.chat.completions.with_raw_response.create(**body)
-            return _read(raw.text)
+            body = self._wire.body(self._endpoint, ask, mode)
+            return self._wire.read(_parsed(await self._http.post(self._wire.path, body=body, cast_to=str)))
         except openai.APIStatusError as error:
             return self._status(error)
         except openai.APITimeoutError:

@@ -1,8 +1,9 @@
-"""What goes over the wire: the body of a chat completion's request, and the reply in the body that comes back."""
+"""What goes over the wire: where a question is sent, the body of the request, and the reply in the body that comes back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from harness.llm.ask import Ask, Failure, Mode, Reply, Usage
@@ -10,7 +11,18 @@ from harness.llm.endpoint import Endpoint
 
 
 class MalformedError(ValueError):
-    """A body that is no chat completion."""
+    """A body that is no answer."""
+
+
+@dataclass(frozen=True)
+class Wire:
+    """One kind of question: `path` below the endpoint's address, or a whole address; the JSON `body` of a request; and what
+    `read` finds in the JSON that comes back, with an empty id. It raises MalformedError where that is no answer.
+    """
+
+    path: str
+    body: Callable[[Endpoint, Ask, Mode], dict[str, Any]]
+    read: Callable[[object], Reply]
 
 
 def _strict(ask: Ask) -> dict[str, Any]:
@@ -80,3 +92,7 @@ def _first(choices: list[Any]) -> tuple[str | None, Failure | None, str | None]:
     if content is None or not content.strip():
         return None, "empty", "the reply has no content"
     return sendable(content), None, None
+
+
+CHAT = Wire("/chat/completions", request_body, read_completion)
+"""A chat completion."""
