@@ -109,7 +109,7 @@ class Adapter(ABC):
     """Tokens up to which a text may share a row with others that begin alike (`forward_trees`); 0: not at all."""
     bounded: bool = False
     """Whether its scores are meant to lie between 0 and 1, as probabilities do: a doctor looks for a sigmoid too many in all others."""
-    remote: ClassVar[bool] = False
+    remote: bool = False
     """Whether a forward pass asks somebody's server, which may cost money: such a model is not examined unless one asks for it."""
     replicate: int = 0
     """Which time the engine scores the texts of the next `forward`: a model that remembers answers must ask anew for another."""
@@ -209,9 +209,9 @@ class Resolved:
     """A model that has been found but not loaded: enough to name, fingerprint and later load it.
 
     `spec` has every `None` and `auto` that can be decided without the weights decided (dtype, attention,
-    template, max_length). `name` is `org/model`, with org `local` for a folder and `null` for a null model;
-    `revision` the 40-hex commit or `local-` and 12 hex digits of the content. `files` are all files whose
-    bytes can change a score, `content` a hash of them.
+    template, max_length). `name` is `org/model`, with org `local` for a folder, `null` for a null model and `endpoint`
+    for one behind an address; `revision` the 40-hex commit, or `local-` or `endpoint-` and 12 hex digits of the content.
+    `files` are all files whose bytes can change a score, `content` a hash of them.
     """
 
     name: str

@@ -24,13 +24,13 @@ from harness.task import KEY_COLUMNS, TABLE_COLUMNS, ScoreTable, originals
 Recompute = Callable[[Path], Sequence[MetricRecord]]
 """Metrics of a result folder, evaluated again from its samples."""
 
-REVISION = re.compile(r"[0-9a-f]{40}|(local|family)-[0-9a-f]{12}")
+REVISION = re.compile(r"[0-9a-f]{40}|(local|endpoint|family)-[0-9a-f]{12}")
 NULL_MODEL = "null/"
 TEXT_LENGTH = 200
 """No derived value of a row is longer than this; a reply would be."""
 
 LOCAL_PATH = re.compile(
-    r"(?<![\w.~/…-])(?:/[A-Za-z_.][\w.@+-]*(?:/[\w.@+-]*)*|~/\S*|[A-Za-z]:[\\/]\S+|\\\\\w+\\\S*)|\bfile://\S+"
+    r"(?<![\w.~/…-])(?<!<(?=/\w+>))(?:/[A-Za-z_.][\w.@+-]*(?:/[\w.@+-]*)*|~/\S*|[A-Za-z]:[\\/]\S+|\\\\\w+\\\S*)|\bfile://\S+"
 )
 TOLERANCE = 1e-9
 
@@ -136,7 +136,7 @@ def revisions(result: Checked) -> Iterator[str]:
     for name, revision in dict.fromkeys(named):
         if not REVISION.fullmatch(revision) and not name.startswith(NULL_MODEL):
             yield (
-                f"{name} has revision {revision!r}, expected 40 hex digits, or local- or family- and 12: "
+                f"{name} has revision {revision!r}, expected 40 hex digits, or local-, endpoint- or family- and 12: "
                 "run again with --revision COMMIT"
             )
     for data in result.record.task.datasets:

@@ -95,6 +95,7 @@ def test_null_models_have_no_commit_and_data_has_one_or_none(tmp_path):
         r"\\server\share",
         "file:///data/x",
         "path:/root",
+        "run </home/me/pairs",
     ],
 )
 def test_a_local_path_is_found_wherever_it_stands(tree, text):
@@ -119,6 +120,7 @@ def test_a_local_path_is_found_wherever_it_stands(tree, text):
         "chosen/1-concise>rejected/2",
         "hf://datasets/org/a",
         "run --labels '…/labels.jsonl' --store=…/s.sqlite",
+        "<s>text</s><|end|>",
     ],
 )
 def test_what_is_no_local_path_is_let_pass(tree, text):
