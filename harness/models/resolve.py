@@ -17,10 +17,15 @@ from harness.models.adapters.null import NAMES, find_null
 from harness.models.adapters.scores_file import find_scores
 from harness.models.base import ADAPTERS, Adapter, Resolved
 from harness.models.files import SPEC_FILE, ModelFiles, sha256_file
+from harness.models.remote import find_endpoint
 from harness.models.spec import ModelSpec
 
 HashFile = Callable[[Path], str]
-SCHEMES: dict[str, Callable[[str, HashFile], Resolved]] = {"null/": find_null, "scores:": find_scores}
+SCHEMES: dict[str, Callable[[str, HashFile], Resolved]] = {
+    "null/": find_null,
+    "scores:": find_scores,
+    "endpoint:": find_endpoint,
+}
 """Sources that are neither folder nor repository, by how they begin."""
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -39,7 +44,7 @@ def resolve(
     allow_pickle: bool = False,
     hash_file: HashFile = sha256_file,
 ) -> Resolved:
-    """Find a model: a folder, a Hub id, `null/NAME`, `scores:FILE`, or the source a `ModelSpec` names.
+    """Find a model: a folder, a Hub id, `null/NAME`, `scores:FILE`, `endpoint:FILE`, or the source a `ModelSpec` names.
 
     How to score comes from the first of: a `ModelSpec` or the file `spec`; `reward_model.yaml` beside
     the weights; the model's own config. `revision`, `adapter` (a registered name, or a class, which need not
