@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Template, TemplateError
@@ -23,10 +24,10 @@ def pair(a: Unit, b: Unit) -> Conversation:
     return (*a.conversation[:-1], *replies)
 
 
-def compile_prompt(text: str) -> Template:
-    """A sandboxed Jinja text; raises InputError where it does not compile."""
+def compile_prompt(text: str, names: Mapping[str, str] | None = None) -> Template:
+    """A sandboxed Jinja text that sees these names besides the conversation's; raises InputError where it does not compile."""
     try:
-        return ENVIRONMENT.from_string(text)
+        return ENVIRONMENT.from_string(text, globals=dict(names or {}))
     except TemplateError as error:
         raise InputError(f"the spec's prompt does not compile as a Jinja text: {error}") from error
 
@@ -52,13 +53,16 @@ def question(prompt: Template, conversation: Conversation) -> str:
     return render_prompt(prompt, messages_json(conversation))
 
 
-def bind_prompt(text: str, tokenizer: Any, *, chat: bool, pairs: bool = True) -> BoundTemplate:
+def bind_prompt(
+    text: str, tokenizer: Any, *, chat: bool, pairs: bool = True, names: Mapping[str, str] | None = None
+) -> BoundTemplate:
     """A question of the spec as a template of `TextEncoder`, whose own words stay whole where a dialogue is too long.
 
     `chat` makes the question the one user's turn of the tokenizer's chat template, with what that puts in front
     of an answer; without it the question is all. `pairs`: it compares the two replies of `pair`.
+    `names` are seen besides (`compile_prompt`).
     """
-    prompt, replies = compile_prompt(text), ROLES if pairs else ("assistant",)
+    prompt, replies = compile_prompt(text, names), ROLES if pairs else ("assistant",)
 
     def render(messages: list[dict[str, str]]) -> str:
         asked = render_prompt(prompt, messages)

@@ -38,6 +38,12 @@ def test_a_prompt_that_does_not_compile_or_asks_too_much() -> None:
         question(compile_prompt("{{ messages[9].content.upper() }}"), talk("q", "r"))
 
 
+def test_a_prompt_sees_names_of_its_own_as_text_and_not_as_a_template() -> None:
+    prompt = compile_prompt("{{ rule }}: {{ response }}", {"rule": "{{ prompt }} <s>"})
+    assert question(prompt, talk("q", "r")) == "{{ prompt }} <s>: r"
+    assert question(compile_prompt("[{{ rule }}] {{ response }}"), talk("q", "r")) == "[] r", "and no other prompt does"
+
+
 @pytest.mark.parametrize("chat", [False, True])
 def test_a_question_is_encoded_as_its_own_text(chat: bool, tokenizer: Any) -> None:
     encoder = TextEncoder(tokenizer, ModelSpec(model="m"), bind_prompt(ASK, tokenizer, chat=chat))
