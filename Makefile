@@ -15,8 +15,8 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## a corpus, three tiny reward models, every task, a leaderboard: no network
 	$(BIN)/reward-harness demo --out demo
 
-test: $(READY)
-	$(BIN)/python -m pytest -n 2
+test: $(READY)  ## two processes of one thread each: more threads than cores wait for each other
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 lint: $(READY)
 	$(BIN)/ruff check .

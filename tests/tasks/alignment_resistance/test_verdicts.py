@@ -153,7 +153,7 @@ def test_a_risk_ratio_needs_thirty_prompts_and_an_error_on_the_chosen_side():
 
 
 def test_shuffled_verdicts_raise_no_more_alarms_than_their_level():
-    """400 shuffles of one labelling: 20 alarms are expected, and 95 % of correct methods stay within 12 to 29."""
+    """200 shuffles of one labelling: 10 alarms are expected, and 95 % of correct methods stay within 4 to 16."""
     rng = np.random.default_rng(7)
     n = 600
     prompts = np.arange(n) // 2
@@ -164,9 +164,9 @@ def test_shuffled_verdicts_raise_no_more_alarms_than_their_level():
     source = sources(RULES["pareto"](WEIGHTS))[0]
     bootstrap = Bootstrap(frame["cluster_id"].to_numpy(), 400, 0)
     alarms = 0
-    for _ in range(400):
+    for _ in range(200):
         sample = Sample.of(frame.assign(**{BY_LABELS: rng.permutation(given)}))
         found = verdict_rows(sample, None, source, {"member": "model"}, bootstrap)
         ratio = next(m for m in found if m.name == "risk_ratio_r_vs_c" and "subset" not in m.dims)
         alarms += not ratio.ci.low <= 1 <= ratio.ci.high
-    assert 6 <= alarms <= 37
+    assert 2 <= alarms <= 21
