@@ -10,8 +10,11 @@ from typing import Any
 import yaml
 
 from harness.datasets import DATASETS
+from harness.errors import InputError
 from harness.llm.styles import STYLES
+from harness.models import catalogue
 from harness.models.base import ADAPTERS
+from harness.models.spec import ModelSpec
 from harness.registry import Registry
 from harness.task import TASKS
 from harness.text.feature import Feature
@@ -67,6 +70,25 @@ def _transform(transform: Transform) -> What:
     }
 
 
+def _spec(spec: ModelSpec) -> What:
+    return {
+        "adapter": spec.adapter or "by its config",
+        "licence": spec.license or "unknown",
+        "summary": (spec.notes or "").split(". ")[0],
+    }
+
+
+def _models() -> Rows:
+    """How a model can be named, then the public ones whose spec is known by their id, or by a glob of ids."""
+    rows = list(MODELS)
+    try:
+        for entry in catalogue.entries():
+            rows.append((entry.name, _spec(entry.read())))
+    except InputError as error:
+        rows.append(("ORG/NAME", f"broken: {error}"))
+    return rows
+
+
 def _leaderboards() -> Rows:
     folder = resources.files("harness.leaderboards")
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
@@ -75,7 +97,7 @@ def _leaderboards() -> Rows:
 
 INVENTORY: dict[str, Callable[[], Rows]] = {
     "tasks": lambda: _rows(TASKS, lambda t: f"version {t.meta.version}: {t.meta.summary}"),
-    "models": lambda: MODELS,
+    "models": _models,
     "datasets": lambda: _rows(DATASETS, lambda d: getattr(d, "summary", "") or _first_line(d)),
     "leaderboards": _leaderboards,
     "adapters": lambda: _rows(ADAPTERS, _first_line),

@@ -61,6 +61,7 @@ print(json.dumps([harness.__file__, {k: [n for n, _ in v()] for k, v in INVENTOR
     assert "alignment_tension.yaml" in inventory["leaderboards"]
     assert {"hh-rlhf", "rm-bench", "xstest"} <= set(inventory["datasets"])
     assert "sequence-classification" in inventory["adapters"]
+    assert "Skywork/Skywork-Reward-V2-Llama-3.1-8B" in inventory["models"]
     assert cards
     assert all(cards)
 

@@ -12,7 +12,7 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 
 from harness.errors import InputError
-from harness.models import hub, sniff
+from harness.models import catalogue, hub, sniff
 from harness.models.adapters.null import NAMES, find_null
 from harness.models.adapters.scores_file import find_scores
 from harness.models.base import ADAPTERS, Adapter, Resolved
@@ -47,8 +47,8 @@ def resolve(
     """Find a model: a folder, a Hub id, `null/NAME`, `scores:FILE`, `endpoint:FILE`, or the source a `ModelSpec` names.
 
     How to score comes from the first of: a `ModelSpec` or the file `spec`; `reward_model.yaml` beside
-    the weights; the model's own config. `revision`, `adapter` (a registered name, or a class, which need not
-    be registered), `dtype` and `max_length` given here beat the spec. `device` is `cpu`, `cuda`, `cuda:N` or `auto`;
+    the weights; the catalogue, for a Hub id it knows; the model's own config. `revision`, `adapter` (a registered
+    name, or a class, which need not be registered), `dtype` and `max_length` given here beat the spec. `device` is `cpu`, `cuda`, `cuda:N` or `auto`;
     `hash_file` gives a file's sha256 (pass a memoised one). Reads configs and the headers of weights;
     imports torch only to see whether there is a GPU for `auto`. Raises InputError with the cure where
     nothing is found or where what is found cannot score.
@@ -142,9 +142,12 @@ def _tensors(files: ModelFiles) -> set[str] | None:
 
 
 def _own_spec(files: ModelFiles, source: str) -> ModelSpec:
-    """The spec the model ships, or an empty one."""
+    """The spec the model ships, else the catalogue's for its Hub id, else an empty one."""
     shipped = files.root / SPEC_FILE
-    return ModelSpec.read(shipped) if shipped.is_file() else ModelSpec(model=source)
+    if shipped.is_file():
+        return ModelSpec.read(shipped)
+    known = catalogue.find(source) if files.commit is not None else None
+    return known or ModelSpec(model=source)
 
 
 def _require_packages(spec: ModelSpec) -> None:
