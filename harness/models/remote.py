@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from harness.errors import InputError
-from harness.llm.cache import place
+from harness.errors import HarnessError, InputError
+from harness.llm.ask import Ask, Reply
+from harness.llm.cache import PASSING, place
+from harness.llm.client import Client
 from harness.llm.endpoint import Endpoint, parse_endpoint, read_yaml
 from harness.models.base import ADAPTERS, Adapter, Resolved
 from harness.models.spec import ModelSpec
@@ -21,6 +23,11 @@ ELSEWHERE: Mapping[str, str] = {
 }
 """Fields of an endpoint that a spec says in another place."""
 FIELDS = tuple(field for field in Endpoint.model_fields if field not in ELSEWHERE)
+
+A_WORKER = 2**15
+"""Ids of questions in a batch for each of those that are out at once: enough of them that none waits long for the last."""
+ALWAYS = 2.0**40
+"""What a batch costs besides its texts: so much that there is no use in batches of one length."""
 
 
 class Served(Adapter):
@@ -60,11 +67,31 @@ def endpoint_of(spec: ModelSpec) -> Endpoint | None:
         raise InputError(f"{spec.model}: options.endpoint: {error}; its fields are {', '.join(FIELDS)}") from None
 
 
+def own_spec(resolved: Resolved) -> ModelSpec:
+    """The spec of a model behind an address as its file has it: `resolved.spec` is what may be published of it."""
+    assert resolved.path is not None, "a model behind an address has a file"
+    return _read(resolved.path)
+
+
 def own_endpoint(resolved: Resolved) -> Endpoint | None:
     """The endpoint of a resolved model with all its fields, None of one that lies in a folder."""
-    if resolved.path is None or "endpoint" not in resolved.spec.options:
-        return None
-    return endpoint_of(_read(resolved.path))
+    return endpoint_of(own_spec(resolved)) if "endpoint" in resolved.spec.options else None
+
+
+def ask_all(client: Client, asks: Sequence[Ask]) -> list[Reply]:
+    """The reply to every question, in order: failures are replies too.
+
+    Raises HarnessError where some got no answer although another time they might: the answers that came are in the
+    client's cache.
+    """
+    found = client.ask(asks)
+    lost = [reply for reply in found.values() if reply.failure in PASSING]
+    if lost:
+        raise HarnessError(
+            f"{place(client.endpoint)} gave no answer to {len(lost)} of {len(asks)} questions ({lost[0].detail}): check "
+            "that it is up and run the same command again, which goes on from here"
+        )
+    return [found[ask.id] for ask in asks]
 
 
 def find_endpoint(file: str, hash_file: Callable[[Path], str]) -> Resolved:

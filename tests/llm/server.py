@@ -1,4 +1,4 @@
-"""A chat completions server on loopback that misbehaves as it is told: real HTTP, standard library only.
+"""A server on loopback, of chat completions above all, that misbehaves as it is told: real HTTP, standard library only.
 
     with serving(in_turn(status(429), answer("yes"))) as server:
         Client(endpoint_of(server), cache).ask(...)
@@ -22,11 +22,12 @@ from harness.llm.endpoint import Endpoint
 
 @dataclass(frozen=True)
 class Seen:
-    """A request: its JSON body, the text of its last message, and how many requests with that text came before."""
+    """A request: its JSON body, the text of its last message or the JSON of its input, how many requests with that came before, and where."""
 
     body: dict[str, Any]
     question: str
     before: int
+    path: str = ""
 
     @property
     def format(self) -> str:
@@ -45,8 +46,9 @@ class Connection(BaseHTTPRequestHandler):
         told = self.server.told
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with told.lock:
-            question = body["messages"][-1]["content"]
-            seen = Seen(body, question, told.asked[question])
+            given = body.get("input", body.get("input_ids"))
+            question = body["messages"][-1]["content"] if "messages" in body else json.dumps(given)
+            seen = Seen(body, question, told.asked[question], self.path)
             told.asked[question] += 1
             told.bodies.append(body)
             told.headers.append({name.lower(): value for name, value in self.headers.items()})
@@ -57,6 +59,10 @@ class Connection(BaseHTTPRequestHandler):
         finally:
             with told.lock:
                 told.out -= 1
+
+    def do_GET(self) -> None:
+        found = self.server.told.pages.get(self.path)
+        self.send(404 if found is None else 200, json.dumps(found).encode())
 
     def send(self, status: int, payload: bytes, headers: dict[str, str] | None = None, promised: int = 0) -> None:
         self.send_response(status)
@@ -102,6 +108,8 @@ class LlmServer:
     paid: Counter[str] = field(default_factory=Counter)
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    pages: dict[str, Any] = field(default_factory=dict)
+    """What lies at an address that is read, by its path; anything else is not found."""
     out: int = 0
     most_out: int = 0
     lock: Any = field(default_factory=threading.Lock)
