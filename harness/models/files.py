@@ -74,12 +74,16 @@ class ModelFiles:
         beside = any((self.root / name).is_file() for name in ("chat_template.jinja", "chat_template.json"))
         return beside or bool(self.tokenizer_config().get("chat_template"))
 
+    def safetensors(self) -> list[Path]:
+        """The safetensors files that are here."""
+        return [path for path in self._glob(WEIGHTS) if path.suffix == ".safetensors"]
+
     def weights(self) -> list[Path]:
         """The safetensors files, or the pickled ones where those were allowed and there is nothing else.
 
         Raises InputError where there are no weights, or only pickled ones that were not allowed.
         """
-        safe = [p for p in self._glob(WEIGHTS) if p.suffix == ".safetensors"]
+        safe = self.safetensors()
         pickled = [p for p in self._glob(PICKLES) if p.suffix == ".bin"]
         if safe or (pickled and self.allow_pickle):
             return safe or pickled

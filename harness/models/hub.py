@@ -25,6 +25,16 @@ def fetch_weights(files: ModelFiles) -> None:
         _snapshot(files.name, files.commit, list(PICKLES))
 
 
+def tensor_names(files: ModelFiles) -> set[str] | None:
+    """Names of a repository's tensors, from the headers of its safetensors files; None where it has none or they cannot be read."""
+    from huggingface_hub import get_safetensors_metadata
+
+    try:
+        return set(get_safetensors_metadata(files.name, revision=files.commit).weight_map)
+    except Exception:  # noqa: BLE001 - whatever stands in the way: the config may show the kind alone, and weights are asked for later
+        return None
+
+
 def _snapshot(repo: str, revision: str | None, patterns: list[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (

@@ -17,6 +17,7 @@ from harness.models.adapters.null import NAMES, find_null
 from harness.models.adapters.scores_file import find_scores
 from harness.models.base import ADAPTERS, Adapter, Resolved
 from harness.models.files import SPEC_FILE, ModelFiles, sha256_file
+from harness.models.recognise import adapter_name
 from harness.models.remote import find_endpoint
 from harness.models.spec import ModelSpec
 
@@ -63,7 +64,7 @@ def resolve(
     config = files.config()
     given = given or _own_spec(files, source)
     _require_packages(given)
-    chosen = adapter or given.adapter or sniff.adapter_name(config, source, ADAPTERS.names())
+    chosen = adapter or given.adapter or adapter_name(config, _stored_names(files), source)
     name, kind = (chosen, ADAPTERS.get(chosen)) if isinstance(chosen, str) else (chosen.__qualname__, chosen)
     tensors = _tensors(files)
     device = pick_device(device)
@@ -131,6 +132,14 @@ def _find_files(
         f"no model {source!r}{hint or ':'} expected an existing folder, a Hub id such as org/name, "
         f"null/{{{','.join(NAMES)}}}, or scores:FILE"
     )
+
+
+def _stored_names(files: ModelFiles) -> set[str] | None:
+    """Names of the tensors before any weight is downloaded; None where they are not known."""
+    if files.commit is not None:
+        return hub.tensor_names(files)
+    safe = files.safetensors()
+    return sniff.tensor_names(safe) if safe else None
 
 
 def _tensors(files: ModelFiles) -> set[str] | None:

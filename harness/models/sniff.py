@@ -9,21 +9,19 @@ from typing import Any
 
 from harness.errors import InputError
 
-ARCHITECTURES = {"ForSequenceClassification": "sequence-classification"}
-"""Adapter by the end of the architecture's class name."""
-
 HEADS = frozenset({"score", "classifier", "classification_head", "logits_proj", "sequence_summary"})
 """Parts of tensor names that are a sequence classifier's head."""
 
 OTHER_HEADS = {
-    "v_head": "a value head (TRL style)",
-    "value_head": "a value head (OpenRLHF style)",
-    "regression_head": "a regression head (UltraRM style)",
-    "regression_layer": "a multi-objective regression layer (ArmoRM style)",
-    "reward_head": "a reward head",
-    "score_head": "a score head (Beaver style)",
-    "lm_head": "a language-model head",
+    "v_head": "a value head, which 'adapter: value-head' reads",
+    "value_head": "a value head, which 'adapter: linear-head' reads",
+    "regression_head": "a regression head, which 'adapter: ultra-rm' reads",
+    "regression_layer": "a multi-objective regression layer, which 'adapter: armo-rm' reads",
+    "score_head": "a score head, which 'adapter: beaver' reads",
+    "lm_head": "a language-model head, which 'adapter: causal-logit' reads where a token's logit is the score",
 }
+"""Parts of tensor names that are another kind's head, and what to write for it."""
+
 POSITIONS_AFTER_PAD = frozenset(
     {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm", "data2vec-text", "longformer",
      "ibert", "mpnet", "xmod"}
@@ -58,22 +56,6 @@ def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """The part of a config that describes the language model."""
     inner = config.get("text_config")
     return inner if isinstance(inner, dict) else config
-
-
-def adapter_name(config: Mapping[str, Any], source: str, known: list[str]) -> str:
-    """The adapter for a config's architecture; raises InputError with what was found and what is supported."""
-    architectures = config.get("architectures") or ["none"]
-    for end, name in ARCHITECTURES.items():
-        if any(a.endswith(end) for a in architectures):
-            return name
-    found = ", ".join(architectures)
-    why = (
-        "a language model, which has no reward head" if found.endswith("ForCausalLM") else "not a reward model we know"
-    )
-    raise InputError(
-        f"{source}: its config says {found}: {why}. Expected *{', *'.join(ARCHITECTURES)}; if it is a reward model, "
-        f"say how to score with it: --spec FILE with 'adapter:' one of {', '.join(known)}"
-    )
 
 
 def labels(config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -134,6 +116,12 @@ def tensor_names(weights: list[Path]) -> set[str]:
         except (SafetensorError, OSError) as error:
             raise InputError(f"{path} is not a whole safetensors file ({error}); download it again") from error
     return names
+
+
+def has_other_head(names: Set[str]) -> bool:
+    """Whether another kind's head is stored, and none of a classifier; a language model's says nothing."""
+    parts = {part for name in names for part in name.split(".")}
+    return not parts & HEADS and bool(parts & OTHER_HEADS.keys() - {"lm_head"})
 
 
 def require_head(names: Set[str], source: str) -> None:

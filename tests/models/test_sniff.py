@@ -9,6 +9,7 @@ import pytest
 from harness.errors import InputError
 from harness.models import sniff
 from harness.models.files import ModelFiles
+from harness.models.recognise import adapter_name
 from harness.testing.tiny import FAMILIES
 from tests.models.conftest import Tiny
 
@@ -62,8 +63,10 @@ def test_attention_default_is_one_transformers_has(family: str) -> None:
 @pytest.mark.parametrize("family", list(FAMILIES))
 def test_every_family_has_a_head_by_its_tensor_names(family: str, tiny: Tiny) -> None:
     files = ModelFiles.local(tiny(family), False, False)
-    assert sniff.adapter_name(files.config(), "m", []) == "sequence-classification"
-    sniff.require_head(sniff.tensor_names(files.weights()), "m")
+    tensors = sniff.tensor_names(files.weights())
+    assert adapter_name(files.config(), tensors, "m") == "sequence-classification"
+    assert adapter_name(files.config(), None, "m") == "sequence-classification"
+    sniff.require_head(tensors, "m")
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,12 @@ class SequenceClassifier(Readout):
     asks = "a classifier's head in the checkpoint (score, classifier, …); several outputs need heads: weights"
 
     @classmethod
+    def recognises(cls, config: Mapping[str, Any], tensors: Set[str] | None) -> bool:
+        """A sequence classifier by its architecture's name, unless what is stored is another kind's head."""
+        named = any(str(a).endswith("ForSequenceClassification") for a in config.get("architectures") or ())
+        return named and not sniff.has_other_head(tensors or set())
+
+    @classmethod
     def prepare(cls, spec: ModelSpec, config: Mapping[str, Any], tensors: Set[str] | None) -> ModelSpec:
         """Names of the outputs, after checking that there are a template, a head, and weights where outputs are several."""
         require_template(spec)
