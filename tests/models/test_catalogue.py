@@ -90,14 +90,20 @@ def test_no_glob_shadows_an_exact_id(name: str) -> None:
     assert catalogue.find(name.upper()) == SHIPPED[name].model_copy(update={"model": name.upper()})
 
 
-def test_a_glob_is_for_all_that_fit_and_the_longest_counts() -> None:
-    found = catalogue.find("Skywork/Skywork-Reward-V2-Llama-3.1-8B-40M")
+def test_a_glob_is_for_all_that_fit() -> None:
+    name = "Skywork/Skywork-Reward-V2-Llama-3.1-8B-40M"
+    found = catalogue.find(name)
     assert found is not None
-    assert (found.model, found.license, found.probe) == ("Skywork/Skywork-Reward-V2-Llama-3.1-8B-40M", "llama3.1", ())
-    specs = [ModelSpec(model=name, notes=name) for name in ("a/b*", "a/*", "a/bc*", "*/bcd")]
-    entries = [catalogue.Entry(s.model, lambda s=s: s) for s in specs]
-    assert [e.name for e in entries if e.fits("A/BCD")] == ["a/b*", "a/*", "a/bc*", "*/bcd"]
-    assert [e.name for e in entries if e.fits("a/bx")] == ["a/b*", "a/*"]
+    assert (found.model, found.license, found.probe) == (name, "llama3.1", ())
+
+
+@pytest.mark.parametrize(
+    ("name", "by"), [("a/bc", "a/bc"), ("A/BC", "a/bc"), ("a/bcd", "a/*b*c*"), ("a/bx", "a/b*"), ("a/x", "a/*")]
+)
+def test_an_exact_id_comes_first_and_then_the_longest_glob(name: str, by: str, plugged: Any) -> None:
+    specs = [ModelSpec(model=model, notes=model) for model in ("a/*", "a/*b*c*", "a/bc", "a/b*")]
+    plugged(one=lambda: specs, two=lambda: specs[::-1])
+    assert catalogue.find(name) == ModelSpec(model=name, notes=by)
 
 
 def test_what_nobody_knows_is_not_found() -> None:
