@@ -27,6 +27,8 @@ SCORES, RANKING = (1.0, 5.0), (1.0, 6.0)
 
 SECTION = r"\[The Begin of {0}\](.*?)\[The End of {0}\]"
 SECTIONS = {name: re.compile(SECTION.format(name), re.DOTALL) for name in ("Individual Scores", "Ranking Score")}
+BRACES = 256
+"""How many of the last braces in an answer are tried as the beginning of an object."""
 BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 
 
@@ -104,7 +106,7 @@ class JudgeRoles(PairwiseJudge):
 def last_object(text: str) -> dict[str, Any]:
     """The last JSON object in a text that has a field `ranking`, whatever stands around it; empty where there is none."""
     decoder = json.JSONDecoder(strict=False)
-    for start in reversed([found.start() for found in re.finditer(r"\{", text)]):
+    for start in [found.start() for found in re.finditer(r"\{", text)][: -BRACES - 1 : -1]:
         try:
             said, _ = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):
