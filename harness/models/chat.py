@@ -6,15 +6,12 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from harness.llm.ask import Ask, Reply, Turn
 from harness.llm.cache import ReplyCache
 from harness.llm.client import Client
 from harness.llm.endpoint import Endpoint
 from harness.models.base import Cost, Encoded, Unencodable
-from harness.models.remote import A_WORKER, ALWAYS, ask_all
-from harness.models.template import Unrenderable
+from harness.models.remote import A_WORKER, ALWAYS, AsBytes, ask_all
 from harness.preference import Conversation, canonical_json
 
 if TYPE_CHECKING:
@@ -29,36 +26,29 @@ class Chat:
     """
 
     def __init__(self, endpoint: Endpoint, question: Question, max_new_tokens: int) -> None:
-        self.endpoint, self.question, self.max_new_tokens = endpoint, question, max_new_tokens
+        self.endpoint, self.max_new_tokens = endpoint, max_new_tokens
+        self.encoder = AsBytes(lambda conversation: canonical_json(question.messages(conversation)))
         self.cost = Cost(fixed=ALWAYS, budget=endpoint.concurrency * A_WORKER)
         self.cache = ReplyCache()
 
     def encode(self, conversations: Sequence[Conversation]) -> list[Encoded | Unencodable]:
         """The messages of every question; Unencodable where a conversation does not fit it, or holds what UTF-8 cannot."""
-        return [self._encode(conversation) for conversation in conversations]
-
-    def _encode(self, conversation: Conversation) -> Encoded | Unencodable:
-        try:
-            text = canonical_json(self.question.messages(conversation)).encode("utf-8")
-        except Unrenderable as error:
-            return Unencodable(str(error))
-        except UnicodeEncodeError as error:
-            return Unencodable(f"the text is not valid Unicode: {error.reason}")
-        return Encoded(np.frombuffer(text, np.uint8))
+        return self.encoder.encode(conversations)
 
     def answers(self, batch: Sequence[Encoded], replicate: int) -> list[Reply]:
         """The reply to every question, in order, from the stored ones where it is known; a replicate is asked anew.
 
         Raises HarnessError where the server cannot be reached: the other replies are stored.
         """
-        asks = [Ask(str(i), _turns(q), repeat=replicate, max_tokens=self.max_new_tokens) for i, q in enumerate(batch)]
+        asks = [
+            Ask(str(i), self._turns(text), repeat=replicate, max_tokens=self.max_new_tokens)
+            for i, text in enumerate(batch)
+        ]
         return ask_all(Client(self.endpoint, self.cache), asks)
 
     def describe(self) -> dict[str, object]:
         """Nothing: what is known of the model stands in its spec."""
         return {}
 
-
-def _turns(question: Encoded) -> tuple[Turn, ...]:
-    messages = json.loads(question.ids.astype(np.uint8).tobytes())
-    return tuple(Turn(message["role"], message["content"]) for message in messages)
+    def _turns(self, text: Encoded) -> tuple[Turn, ...]:
+        return tuple(Turn(message["role"], message["content"]) for message in json.loads(self.encoder.text(text)))

@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
+
+import numpy as np
 
 from harness.errors import HarnessError, InputError
 from harness.llm.ask import Ask, Reply
 from harness.llm.cache import PASSING, place
 from harness.llm.client import Client
 from harness.llm.endpoint import Endpoint, parse_endpoint, read_yaml
-from harness.models.base import ADAPTERS, Adapter, Resolved
+from harness.models.base import ADAPTERS, Adapter, Encoded, Resolved, Unencodable
 from harness.models.spec import ModelSpec
-from harness.preference import canonical_json
+from harness.models.template import Unrenderable
+from harness.preference import Conversation, canonical_json
 
 ELSEWHERE: Mapping[str, str] = {
     "model": "the spec's own key 'model' names the model",
@@ -48,6 +52,30 @@ class Served(Adapter):
         known = {**endpoint.model_dump(mode="json"), "base_url": place(endpoint)}
         kept = {field: known[field] for field in sorted(cls.decides)}
         return spec.model_copy(update={"options": {**spec.options, "endpoint": kept}}), None
+
+
+@dataclass(frozen=True)
+class AsBytes:
+    """Conversations as texts that `write` makes of them: their ids are UTF-8 bytes, which a server without its tokenizer is sent."""
+
+    write: Callable[[Conversation], str]
+
+    def encode(self, conversations: Sequence[Conversation]) -> list[Encoded | Unencodable]:
+        """Ids of every conversation, in order; Unencodable where it does not fit, or holds what UTF-8 cannot."""
+        return [self._encode(conversation) for conversation in conversations]
+
+    def _encode(self, conversation: Conversation) -> Encoded | Unencodable:
+        try:
+            return Encoded(np.frombuffer(self.write(conversation).encode("utf-8"), np.uint8))
+        except Unrenderable as error:
+            return Unencodable(str(error))
+        except UnicodeEncodeError as error:
+            return Unencodable(f"the text is not valid Unicode: {error.reason}")
+
+    @staticmethod
+    def text(encoded: Encoded) -> str:
+        """The text of such ids."""
+        return encoded.ids.astype(np.uint8).tobytes().decode("utf-8")
 
 
 def endpoint_of(spec: ModelSpec) -> Endpoint | None:

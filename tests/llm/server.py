@@ -51,6 +51,7 @@ class Connection(BaseHTTPRequestHandler):
             seen = Seen(body, question, told.asked[question], self.path)
             told.asked[question] += 1
             told.bodies.append(body)
+            told.seen.append(seen)
             told.headers.append({name.lower(): value for name, value in self.headers.items()})
             told.out += 1
             told.most_out = max(told.most_out, told.out)
@@ -107,6 +108,7 @@ class LlmServer:
     asked: Counter[str] = field(default_factory=Counter)
     paid: Counter[str] = field(default_factory=Counter)
     bodies: list[dict[str, Any]] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     pages: dict[str, Any] = field(default_factory=dict)
     """What lies at an address that is read, by its path; anything else is not found."""

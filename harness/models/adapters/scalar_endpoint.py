@@ -22,11 +22,11 @@ from harness.models.encoding import TextEncoder
 from harness.models.files import CONFIGS, sha256_file
 from harness.models.loading import load_tokenizer
 from harness.models.options import parse_options
-from harness.models.remote import A_WORKER, ALWAYS, Served, ask_all, own_endpoint, own_spec
+from harness.models.remote import A_WORKER, ALWAYS, AsBytes, Served, ask_all, own_endpoint, own_spec
 from harness.models.routes import ROUTES, Input
 from harness.models.spec import Frozen, ModelSpec
-from harness.models.template import Unrenderable, bind_template, parse_template
-from harness.preference import Conversation, Unit, canonical_json
+from harness.models.template import bind_template, parse_template
+from harness.preference import Unit, canonical_json
 
 PROBES = ((2057, 1996, 3021, 2003), (5003, 4010, 2999, 3500, 2100, 6007, 4444), (7001, 2222))
 """Ids of tokens that every vocabulary has: their scores tell one model from another, whatever tokenizer is at hand."""
@@ -69,8 +69,11 @@ class ScalarEndpoint(Served):
         assert endpoint is not None, "its options have one"
         self.endpoint, self.bounded = endpoint, self.options.activation
         self.cost = Cost(fixed=ALWAYS, budget=endpoint.concurrency * A_WORKER)
-        self.encoder = None
-        if tokenizer is not None:
+        self.encoder: TextEncoder | AsBytes
+        if tokenizer is None:
+            template = bind_template(self.spec.template or "", None)
+            self.encoder = AsBytes(lambda conversation: template.render(conversation).segments[0])
+        else:
             assert resolved.path is not None
             folder = _folder(tokenizer, resolved.path.parent, self.source)
             self.encoder = TextEncoder(load_tokenizer(replace(resolved, path=folder)), self.spec)
@@ -130,17 +133,7 @@ class ScalarEndpoint(Served):
 
     def encode(self, units: Sequence[Unit]) -> list[Encoded | Unencodable]:
         """Ids of every conversation's tokens, or the bytes of its text."""
-        conversations = [unit.conversation for unit in units]
-        return self.encoder.encode(conversations) if self.encoder else [self._text(c) for c in conversations]
-
-    def _text(self, conversation: Conversation) -> Encoded | Unencodable:
-        try:
-            rendered = bind_template(self.spec.template or "", None).render(conversation)
-            return Encoded(np.frombuffer(rendered.segments[0].encode("utf-8"), np.uint8))
-        except Unrenderable as error:
-            return Unencodable(str(error))
-        except UnicodeEncodeError as error:
-            return Unencodable(f"the text is not valid Unicode: {error.reason}")
+        return self.encoder.encode([unit.conversation for unit in units])
 
     def forward(self, batch: Sequence[Encoded], capture: frozenset[str] = frozenset()) -> Forwarded:
         """The server's numbers for every conversation; a failed row where it refuses one, or answers with too many or too few.
@@ -160,7 +153,7 @@ class ScalarEndpoint(Served):
         return Forwarded(outputs, errors=errors)
 
     def _input(self, text: Encoded) -> Input:
-        return text.ids.tolist() if self.encoder else text.ids.astype(np.uint8).tobytes().decode("utf-8")
+        return self.encoder.text(text) if isinstance(self.encoder, AsBytes) else text.ids.tolist()
 
 
 def _ask(endpoint: Endpoint, options: Options, inputs: Sequence[Input]) -> list[Reply]:
