@@ -69,7 +69,8 @@ class Generator:
         Raises BatchTooLargeError where the device has not enough memory.
         """
         found = dict(self._each(batch, lambda rows: self._first_logits(rows).softmax(-1)))
-        return np.array([[float(found[i][list(g)].sum()) for g in groups] for i in range(len(batch))], np.float32)
+        rows = [[float(found[i][list(group)].sum()) for group in groups] for i in range(len(batch))]
+        return np.array(rows, np.float32).reshape(len(batch), len(groups))
 
     def describe(self) -> dict[str, object]:
         """What was decided at load time."""
