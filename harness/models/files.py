@@ -17,8 +17,10 @@ CONFIGS = (
     "config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     "vocab.json", "vocab.txt", "merges.txt", "*.model", "*.tiktoken", "chat_template.jinja", "chat_template.json",
 )  # fmt: skip
-WEIGHTS = ("model*.safetensors", "model.safetensors.index.json")
+WEIGHTS = ("model*.safetensors", "model.safetensors.index.json", "value_head.safetensors")
 PICKLES = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
+PICKLED_HEADS = ("value_head.bin",)
+"""Pickled files beside weights that are not: read only where that was allowed."""
 CODE = ("*.py",)
 SPEC_FILE = "reward_model.yaml"
 
@@ -86,7 +88,7 @@ class ModelFiles:
         safe = self.safetensors()
         pickled = [p for p in self._glob(PICKLES) if p.suffix == ".bin"]
         if safe or (pickled and self.allow_pickle):
-            return safe or pickled
+            return (safe or pickled) + (list(self._glob(PICKLED_HEADS)) if self.allow_pickle else [])
         if pickled:
             raise InputError(
                 f"{self.root} has only pickled weights ({pickled[0].name}); add --allow-pickle if you trust them, "
@@ -98,9 +100,9 @@ class ModelFiles:
         """Sha256 over names and bytes of all that can change a score; on the Hub the commit stands for the bytes."""
         if self.commit is not None:
             return hashlib.sha256(canonical_json([self.name, self.commit]).encode()).hexdigest()
-        weights = WEIGHTS if self.weights()[0].suffix == ".safetensors" else PICKLES
-        patterns = (*CONFIGS, *weights, *(CODE if self.trust_remote_code else ()))
-        rows = [[path.name, hash_file(path)] for path in sorted(set(self._glob(patterns)))]
+        indices = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+        patterns = (*CONFIGS, *indices, *(CODE if self.trust_remote_code else ()))
+        rows = [[path.name, hash_file(path)] for path in sorted({*self._glob(patterns), *self.weights()})]
         return hashlib.sha256(canonical_json(rows).encode()).hexdigest()
 
 

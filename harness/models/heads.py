@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,3 +25,16 @@ def linear(weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.nn.L
 def rows(layer: torch.nn.Linear, tokens: Sequence[int]) -> torch.nn.Linear:
     """The part of a language model's last layer that gives the logits of some tokens, in their order."""
     return linear(layer.weight[list(tokens)], None if layer.bias is None else layer.bias[list(tokens)])
+
+
+def stack(tensors: Mapping[str, torch.Tensor]) -> torch.nn.Module:
+    """(…, width) to (…, outputs): one linear layer (`weight`, `bias`), or several (`0.weight`, `2.weight`, …) with ReLU between.
+
+    The numbers are the layers' places, in whose order they come; what has no weight (dropout, the ReLU) is passed over.
+    """
+    import torch
+
+    layers = sorted({name.rpartition(".")[0] for name in tensors}, key=lambda name: int(name or 0))
+    found = [linear(tensors[f"{n}.weight".lstrip(".")], tensors.get(f"{n}.bias".lstrip("."))) for n in layers]
+    between = [part for layer in found[:-1] for part in (layer, torch.nn.ReLU())]
+    return torch.nn.Sequential(*between, found[-1])

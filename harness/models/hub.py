@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.errors import HarnessError, InputError
-from harness.models.files import CODE, CONFIGS, PICKLES, SPEC_FILE, WEIGHTS, ModelFiles
+from harness.models.files import CODE, CONFIGS, PICKLED_HEADS, PICKLES, SPEC_FILE, WEIGHTS, ModelFiles
 
 
 def find(repo: str, revision: str | None, trust_remote_code: bool, allow_pickle: bool) -> ModelFiles:
@@ -20,7 +20,7 @@ def find(repo: str, revision: str | None, trust_remote_code: bool, allow_pickle:
 
 def fetch_weights(files: ModelFiles) -> None:
     """Download the weights beside the configs: safetensors, pickles only if allowed and there is nothing else."""
-    _snapshot(files.name, files.commit, list(WEIGHTS))
+    _snapshot(files.name, files.commit, [*WEIGHTS, *(PICKLED_HEADS if files.allow_pickle else ())])
     if files.allow_pickle and not any(files.root.glob("model*.safetensors")):
         _snapshot(files.name, files.commit, list(PICKLES))
 

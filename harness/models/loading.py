@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
@@ -75,24 +76,43 @@ def load_tensors(resolved: Resolved, names: Iterable[str]) -> dict[str, torch.Te
 
     Raises InputError naming those that are not there.
     """
-    import torch
-    from safetensors import safe_open
-
-    assert resolved.path is not None, "a model without files has no tensors"
-    files = ModelFiles(resolved.path, resolved.name, allow_pickle=resolved.allow_pickle)
-    wanted, found = dict.fromkeys(names), {}
-    for path in files.weights():
-        if path.suffix == ".safetensors":
-            with safe_open(path, framework="pt") as file:
-                found |= {name: file.get_tensor(name).float() for name in wanted if name in file.keys()}  # noqa: SIM118
-        else:
-            stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            found |= {name: stored[name].float() for name in wanted if name in stored}
+    wanted = list(names)
+    found = stored_tensors(resolved, set(wanted).__contains__)
     missing = [name for name in wanted if name not in found]
     if missing:
         raise InputError(
             f"{resolved.name}: {', '.join(missing)} missing, so scores would come from random weights. {SAVE_THE_HEAD}"
         )
+    return {name: tensor.float() for name, tensor in found.items()}
+
+
+def load_below(resolved: Resolved, prefix: str) -> dict[str, torch.Tensor]:
+    """All of the checkpoint's tensors whose names begin with `prefix` and a dot, by what follows; otherwise as `load_tensors`.
+
+    Raises InputError where there are none.
+    """
+    start = f"{prefix}."
+    stored = stored_tensors(resolved, lambda name: name.startswith(start))
+    found = {name.removeprefix(start): tensor.float() for name, tensor in stored.items()}
+    if not found:
+        raise InputError(f"{resolved.name}: no tensor below {prefix} in its checkpoint. {SAVE_THE_HEAD}")
+    return found
+
+
+def stored_tensors(resolved: Resolved, wanted: Callable[[str], bool]) -> dict[str, torch.Tensor]:
+    """The checkpoint's tensors whose names are wanted, as they are stored, on the CPU; pickled files only where allowed."""
+    import torch
+    from safetensors import safe_open
+
+    assert resolved.path is not None, "a model without files has no tensors"
+    found: dict[str, torch.Tensor] = {}
+    for path in ModelFiles(resolved.path, resolved.name, allow_pickle=resolved.allow_pickle).weights():
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                found |= {name: file.get_tensor(name) for name in filter(wanted, file.keys())}
+        else:
+            stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            found |= {name: stored[name] for name in filter(wanted, stored)}
     return found
 
 
@@ -102,14 +122,8 @@ def load_backbone(resolved: Resolved) -> Any:
     Raises what `load_classifier` raises, but not for what lies behind the last layer.
     """
     from transformers import AutoModelForSequenceClassification
-    from transformers.utils import logging
 
-    told = logging.get_verbosity()
-    logging.set_verbosity_error()  # transformers would advise to train the head
-    try:
-        model, info = _load(resolved, AutoModelForSequenceClassification)
-    finally:
-        logging.set_verbosity(told)
+    model, info = _load(resolved, AutoModelForSequenceClassification)
     inside = {name: [key for key in found if _is_inside(model, key)] for name, found in info.items()}
     _require_whole(resolved.name, inside, "activations", "Use a checkpoint of the whole transformer")
     return model
@@ -118,34 +132,45 @@ def load_backbone(resolved: Resolved) -> Any:
 def _load(resolved: Resolved, architecture: Any) -> tuple[Any, dict[str, Any]]:
     """The model as this class, and transformers' account of which tensors came from the checkpoint."""
     import torch
-    from transformers.utils import logging
 
     spec, where = resolved.spec, places(resolved)
-    bar = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
     try:
-        model, info = architecture.from_pretrained(
-            str(resolved.path),
-            dtype=getattr(torch, spec.dtype),
-            attn_implementation=spec.attn_implementation,
-            trust_remote_code=resolved.trust_remote_code,
-            use_safetensors=None if resolved.allow_pickle else True,
-            weights_only=True,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-            **where,
-        )
+        with _quiet():
+            model, info = architecture.from_pretrained(
+                str(resolved.path),
+                dtype=getattr(torch, spec.dtype),
+                attn_implementation=spec.attn_implementation,
+                trust_remote_code=resolved.trust_remote_code,
+                use_safetensors=None if resolved.allow_pickle else True,
+                weights_only=True,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                **where,
+            )
     except (ValueError, ImportError, OSError, RuntimeError, KeyError) as error:
         raise InputError(f"{resolved.name} cannot be loaded: {first_line(error)}") from error
-    finally:
-        if bar:
-            logging.enable_progress_bar()
     _require_resident(resolved, model)
     model = model.eval().requires_grad_(False)
     # Nothing is generated: keys and values of all layers would only be copied, and held until the pass is over.
     model.config.get_text_config().use_cache = False
     assert model.dtype == getattr(torch, spec.dtype), f"asked for {spec.dtype}, loaded {model.dtype}"
     return model, info
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Neither bars nor reports of transformers: which tensors were not used or are missing is looked at here."""
+    from transformers.utils import logging
+
+    bar, told = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(told)
+        if bar:
+            logging.enable_progress_bar()
 
 
 def places(resolved: Resolved) -> dict[str, Any]:

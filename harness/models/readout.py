@@ -49,11 +49,12 @@ class Readout(Adapter):
     capabilities = frozenset({"scores", "hidden_states", "neurons"})
 
     def __init__(self, resolved: Resolved) -> None:
+        assert resolved.path is not None, "a transformers model lies in a folder"
         self.spec, self.source = resolved.spec, resolved.name
+        self.checkpoint = checkpoint_config(resolved.path)
         self.tokenizer = load_tokenizer(resolved)
         self.encoder = self.bind()
-        assert resolved.path is not None, "a transformers model lies in a folder"
-        self._require_pooling(checkpoint_config(resolved.path).get("pad_token_id"))
+        self._require_pooling(self.checkpoint.get("pad_token_id"))
         self.model = self.load_model(resolved)
         self.sites = Sites(self.model)
         config = self.model.config.get_text_config()

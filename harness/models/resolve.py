@@ -147,7 +147,7 @@ def _tensors(files: ModelFiles) -> set[str] | None:
     if files.commit is not None:
         hub.fetch_weights(files)
     weights = files.weights()
-    return sniff.tensor_names(weights) if weights[0].suffix == ".safetensors" else None
+    return sniff.tensor_names(weights) if all(path.suffix == ".safetensors" for path in weights) else None
 
 
 def _own_spec(files: ModelFiles, source: str) -> ModelSpec:

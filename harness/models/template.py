@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Any
@@ -220,6 +220,17 @@ def bind_chat(tokenizer: Any, *, answer: bool = False) -> BoundTemplate:
         raise InputError(f"template: tokenizer, but the tokenizer has no chat template; known: {KNOWN}") from error
     render = partial(chat_text, tokenizer, answer=answer)
     return BoundTemplate(marked_renderer(render), complete=True, text=source)
+
+
+def followed_by(bound: BoundTemplate, token: str) -> BoundTemplate:
+    """The template with a token of its own behind its text, unless that ends in it."""
+
+    def render(conversation: Conversation) -> Rendered:
+        rendered = bound.render(conversation)
+        *before, last = rendered.segments
+        return rendered if last.endswith(token) else replace(rendered, segments=(*before, last + token))
+
+    return replace(bound, render=render, text=bound.text + token)
 
 
 def _bind_jinja(source: str, _: Any) -> BoundTemplate:

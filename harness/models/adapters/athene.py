@@ -1,0 +1,37 @@
+"""Athene: a Llama read at a token that is put behind the conversation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from typing import Any
+
+from harness.errors import InputError
+from harness.models.base import ADAPTERS
+from harness.models.value_head import ValueHead, architecture_is, has_below
+
+
+@ADAPTERS.register("athene")
+class Athene(ValueHead):
+    """Kind C5: `v_head`, without bias, on the state of the tokenizer's CLS token, which follows the chat template's text.
+
+    Source: Nexusflow/Athene-RM-70B as reward-bench reads it (`rewardbench/models/athene.py`).
+    """
+
+    head_names = ("v_head",)
+    asks = "the architecture AtheneForSequenceClassification, v_head.weight, and a tokenizer with a CLS token"
+
+    @classmethod
+    def recognises(cls, config: Mapping[str, Any], tensors: Set[str] | None) -> bool:
+        """The architecture's name, with its head where names of tensors are known."""
+        named = architecture_is(config, "AtheneForSequenceClassification")
+        return named and (tensors is None or has_below(tensors, "v_head"))
+
+    def ending(self) -> str:
+        """The CLS token."""
+        token = self.tokenizer.cls_token
+        if token is None:
+            raise InputError(
+                f"{self.source}: its tokenizer names no CLS token, at which this kind is read; put cls_token into "
+                "tokenizer_config.json"
+            )
+        return str(token)
