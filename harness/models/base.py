@@ -128,6 +128,11 @@ class Adapter(ABC):
         return sniff.position_limit(config, tokenizer)
 
     @classmethod
+    def companions(cls, spec: ModelSpec) -> Mapping[str, str]:
+        """Other models that this kind loads beside its own, folders or Hub ids by the part they play; their content is part of its own."""
+        return {}
+
+    @classmethod
     def prepare(cls, spec: ModelSpec, config: Mapping[str, Any], tensors: Set[str] | None) -> ModelSpec:
         """The spec with what this kind reads from the model's config and tensor names (None where they are pickled).
 
@@ -223,6 +228,9 @@ class Resolved:
     path: Path | None = None
     trust_remote_code: bool = False
     allow_pickle: bool = False
+
+    companions: Mapping[str, Path] = field(default_factory=dict)
+    """Folders of the models that the kind loads beside this one."""
 
     instance: Adapter | None = None
     """An adapter that was handed over as an object and needs no loading."""

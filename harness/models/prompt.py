@@ -54,18 +54,24 @@ def question(prompt: Template, conversation: Conversation) -> str:
 
 
 def bind_prompt(
-    text: str, tokenizer: Any, *, chat: bool, pairs: bool = True, names: Mapping[str, str] | None = None
+    text: str,
+    tokenizer: Any,
+    *,
+    chat: bool,
+    answer: bool = True,
+    pairs: bool = True,
+    names: Mapping[str, str] | None = None,
 ) -> BoundTemplate:
     """A question of the spec as a template of `TextEncoder`, whose own words stay whole where a dialogue is too long.
 
-    `chat` makes the question the one user's turn of the tokenizer's chat template, with what that puts in front
-    of an answer; without it the question is all. `pairs`: it compares the two replies of `pair`.
+    `chat` makes the question the one user's turn of the tokenizer's chat template, `answer` with what that puts in front
+    of an answer; without `chat` the question is all. `pairs`: it compares the two replies of `pair`.
     `names` are seen besides (`compile_prompt`).
     """
     prompt, replies = compile_prompt(text, names), ROLES if pairs else ("assistant",)
 
     def render(messages: list[dict[str, str]]) -> str:
         asked = render_prompt(prompt, messages)
-        return chat_text(tokenizer, [{"role": "user", "content": asked}], answer=True) if chat else asked
+        return chat_text(tokenizer, [{"role": "user", "content": asked}], answer=answer) if chat else asked
 
     return BoundTemplate(marked_renderer(render, len(replies)), complete=chat, text=text, replies=replies, keeps=True)

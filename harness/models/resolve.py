@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from harness.models.files import SPEC_FILE, ModelFiles, sha256_file
 from harness.models.recognise import adapter_name
 from harness.models.remote import find_endpoint
 from harness.models.spec import ModelSpec
+from harness.preference import canonical_json
 
 HashFile = Callable[[Path], str]
 SCHEMES: dict[str, Callable[[str, HashFile], Resolved]] = {
@@ -74,10 +76,12 @@ def resolve(
         "revision": files.commit,
         "adapter": name,
     }
-    content = files.content(hash_file)
+    prepared = kind.prepare(given.model_copy(update=decided), config, tensors)
+    beside = _companions(kind, prepared, files)
+    content = _content([files, *beside.values()], hash_file)
     return Resolved(
         name=files.name,
-        spec=kind.prepare(given.model_copy(update=decided), config, tensors),
+        spec=prepared,
         adapter=kind,
         revision=files.commit or f"local-{content[:12]}",
         content=content,
@@ -85,6 +89,7 @@ def resolve(
         path=files.root,
         trust_remote_code=trust_remote_code,
         allow_pickle=allow_pickle,
+        companions={part: one.root for part, one in beside.items()},
     )
 
 
@@ -148,6 +153,23 @@ def _tensors(files: ModelFiles) -> set[str] | None:
         hub.fetch_weights(files)
     weights = files.weights()
     return sniff.tensor_names(weights) if all(path.suffix == ".safetensors" for path in weights) else None
+
+
+def _companions(kind: type[Adapter], spec: ModelSpec, files: ModelFiles) -> dict[str, ModelFiles]:
+    """The files of the models that a kind loads beside its own; a relative folder lies beside the model's, or where the run is."""
+    found = {}
+    for part, where in kind.companions(spec).items():
+        near = files.root / where
+        one = _find_files(str(near) if near.is_dir() else where, None, None, False, files.allow_pickle)
+        _tensors(one)
+        found[part] = one
+    return found
+
+
+def _content(all_files: Sequence[ModelFiles], hash_file: HashFile) -> str:
+    """The content of a model, or of one and its companions together."""
+    first, *others = (files.content(hash_file) for files in all_files)
+    return sha256(canonical_json([first, *others]).encode()).hexdigest() if others else first
 
 
 def _own_spec(files: ModelFiles, source: str) -> ModelSpec:

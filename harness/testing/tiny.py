@@ -172,8 +172,22 @@ def tiny_model(path: Path, family: str = "bert", num_labels: int = 1, seed: int 
     the same weights. Weights are large enough for scores of different texts to differ in the first
     digits. No network. Raises InputError for a family that is not in `FAMILIES`.
     """
+    from transformers import AutoModelForSequenceClassification
+
+    return _write(AutoModelForSequenceClassification, path, family, seed, num_labels=num_labels, **config)
+
+
+def tiny_language_model(path: Path, family: str = "llama", seed: int = 0, **config: Any) -> Path:
+    """The same as a causal language model, of a family that has one, or as T5's encoder-decoder."""
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    kind = AutoModelForSeq2SeqLM if family == "t5" else AutoModelForCausalLM
+    return _write(kind, path, family, seed, **config)
+
+
+def _write(architecture: Any, path: Path, family: str, seed: int, **config: Any) -> Path:
     import torch
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+    from transformers import AutoConfig
 
     if family not in FAMILIES:
         raise InputError(f"no tiny model {family!r}; known: {', '.join(FAMILIES)}")
@@ -181,10 +195,10 @@ def tiny_model(path: Path, family: str = "bert", num_labels: int = 1, seed: int 
     tokenizer = kind.tokenizer()
     ids = {f"{t}_token_id": getattr(tokenizer, f"{t}_token_id") for t in ("bos", "eos", "pad", "cls", "sep")}
     common = {k: v for k, v in COMMON.items() if kind.has_positions or k != "max_position_embeddings"}
-    settings = {**common, **ids, "vocab_size": len(tokenizer), **kind.settings, "num_labels": num_labels, **config}
+    settings = {**common, **ids, "vocab_size": len(tokenizer), **kind.settings, **config}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = AutoModelForSequenceClassification.from_config(AutoConfig.for_model(kind.model_type, **settings))
+        model = architecture.from_config(AutoConfig.for_model(kind.model_type, **settings))
     path.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)

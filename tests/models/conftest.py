@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from harness.preference import Message, Unit
-from harness.testing.tiny import tiny_model
+from harness.testing.tiny import tiny_language_model, tiny_model
 
 Tiny = Callable[..., Path]
 
@@ -25,6 +25,20 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
         key = (family, repr(sorted(settings.items())))
         if key not in made:
             made[key] = tiny_model(tmp_path_factory.mktemp(family) / family, family, **settings)
+        return made[key]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_lm(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    """`tiny_lm(family, **settings)`: the folder of a tiny language model; not to be written into."""
+    made: dict[Any, Path] = {}
+
+    def make(family: str = "llama", **settings: Any) -> Path:
+        key = (family, repr(sorted(settings.items())))
+        if key not in made:
+            made[key] = tiny_language_model(tmp_path_factory.mktemp(family) / family, family, **settings)
         return made[key]
 
     return make

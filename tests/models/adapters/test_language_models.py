@@ -1,0 +1,215 @@
+"""Scores made of a language model's logits, against transformers alone, one text at a time."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from harness.condition import Ablation, Condition
+from harness.errors import InputError
+from harness.models.base import Unencodable
+from harness.models.resolve import resolve
+from harness.models.spec import Heads, ModelSpec
+from harness.testing.conformance import check_adapter
+from tests.models.conftest import Tiny, unit
+
+FAMILIES = ["llama", "gpt2", "gpt-neox", "qwen3", "gemma2"]
+TEXTS = [
+    unit("How do I bake bread at home?", "Mix flour, water, yeast and salt."),
+    unit("Hello", "No."),
+    unit("What is a star?", "I do not know.", "Please tell me more!", "Sorry, I can not help with that."),
+    unit("Hello", "Yes."),
+]
+ASK = "[CONTEXT] {{ prompt }} [RESPONSE A] {{ response_a }} [RESPONSE B] {{ response_b }} \n"
+
+
+def messages(one: Any) -> list[dict[str, str]]:
+    return [{"role": m.role, "content": m.content} for m in one.conversation]
+
+
+def plain(path: Path) -> tuple[Any, Any]:
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
+    return model, AutoTokenizer.from_pretrained(path)
+
+
+# --- D1: the logit of a token ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_score_is_the_logit_that_generation_begins_with(family: str, tiny_lm: Tiny) -> None:
+    path = tiny_lm(family)
+    adapter = resolve(ModelSpec(model=str(path), adapter="causal-logit", options={"token_id": 7})).load()
+    check_adapter(adapter, TEXTS)
+    model, tokenizer = plain(path)
+    expected = []
+    for one in TEXTS:
+        inputs = tokenizer.apply_chat_template(
+            messages(one), add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
+        inputs.pop("token_type_ids", None)
+        with torch.no_grad():
+            expected.append(
+                model.generate(**inputs, max_new_tokens=1, do_sample=False, output_logits=True, return_dict_in_generate=True).logits[0][0, 7]
+            )  # fmt: skip
+    found = adapter.forward(adapter.encode(TEXTS)).outputs[:, 0]
+    np.testing.assert_allclose(found, torch.stack(expected).numpy(), atol=1e-5)
+
+
+def test_a_soft_cap_matters_and_is_kept(tiny_lm: Tiny) -> None:
+    capped, free = (
+        resolve(ModelSpec(model=str(tiny_lm("gemma2", final_logit_softcapping=cap)), adapter="causal-logit")).load()
+        for cap in (0.5, None)
+    )
+    small, large = (a.forward(a.encode(TEXTS)).outputs for a in (capped, free))
+    assert np.abs(small).max() < 0.5 < np.abs(large).max()
+
+
+def test_a_twist_that_is_not_known_is_an_error(tiny_lm: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(__import__("harness.models.language_model", fromlist=["TWISTS"]).TWISTS, "final_logit_softcapping")  # fmt: skip
+    spec = ModelSpec(model=str(tiny_lm("gemma2", final_logit_softcapping=0.5)), adapter="causal-logit")
+    with pytest.raises(InputError, match="does something to them that is not known here"):
+        resolve(spec).load()
+
+
+def test_a_language_model_is_never_recognised_and_needs_a_template(tiny_lm: Tiny) -> None:
+    with pytest.raises(InputError, match=r"a language model, which has no reward head.*causal-logit \("):
+        resolve(tiny_lm("llama"))
+    with pytest.raises(InputError, match="no chat template"):
+        resolve(ModelSpec(model=str(tiny_lm("bert", is_decoder=True)), adapter="causal-logit"))
+    with pytest.raises(InputError, match=r"options\.token: .*its options are token_id"):
+        resolve(ModelSpec(model=str(tiny_lm("llama")), adapter="causal-logit", options={"token": 1}))
+
+
+# --- D2, D4: labels -------------------------------------------------------------------------------
+
+
+def preference(path: Path, **options: Any) -> ModelSpec:
+    return ModelSpec(model=str(path), adapter="token-preference", options={"prompt": ASK, **options})
+
+
+@pytest.mark.parametrize("answer", [True, False])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2"])
+def test_a_preference_is_the_softmax_over_both_labels(family: str, answer: bool, tiny_lm: Tiny) -> None:
+    path = tiny_lm(family)
+    adapter = resolve(preference(path, answer=answer)).load()
+    assert adapter.capabilities == {"compares"}
+    pair = [unit("Hello you", "No.", side="chosen"), unit("Hello you", "Yes, the cat sat.", side="rejected")]
+    other = [unit("What is it?", "x", item="2"), unit("What is it?", "a star " * 5, item="2", side="rejected")]
+    check_adapter(adapter, [*pair, *other, *(unit("a", t, item="3", side=s) for t, s in (("b", "chosen"), ("c", "rejected")))])  # fmt: skip
+    model, tokenizer = plain(path)
+    a, b = (tokenizer.convert_tokens_to_ids(x) for x in "AB")
+    asked, expected = [pair, pair[::-1], other], []
+    for first, second in asked:
+        text = (
+            f"[CONTEXT] {first.conversation[0].content} [RESPONSE A] {first.conversation[1].content} "
+            f"[RESPONSE B] {second.conversation[1].content} \n"
+        )
+        ids = tokenizer.apply_chat_template(
+            [{"role": "user", "content": text}], add_generation_prompt=answer, return_tensors="pt", return_dict=True
+        )["input_ids"]
+        with torch.no_grad():
+            logits = model(ids).logits[0, -1]
+        expected.append(float(torch.sigmoid(logits[a] - logits[b])))
+    found = adapter.forward(adapter.encode_pairs(asked)).outputs[:, 0]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_label_must_be_one_token(tiny_lm: Tiny) -> None:
+    with pytest.raises(InputError, match=r"the label 'Alpha' is \d tokens of its tokenizer .*expected one"):
+        resolve(preference(tiny_lm("llama"), labels=["Alpha", "B"])).load()
+    with pytest.raises(InputError, match=r"options\.prompt: Field required"):
+        resolve(ModelSpec(model=str(tiny_lm("llama")), adapter="token-preference"))
+
+
+# --- E: implicit rewards --------------------------------------------------------------------------
+
+
+def reply_logs(path: Path, adapter: Any, one: Any) -> torch.Tensor:
+    """Log-probability of every token from the reply's first one on, the prompt being what two replies share."""
+    model, tokenizer = plain(path)
+    ids = tokenizer.apply_chat_template(messages(one), return_tensors="pt", return_dict=True)["input_ids"]
+    other = [*messages(one)[:-1], {"role": "assistant", "content": "zz" if messages(one)[-1]["content"][0] != "z" else "q"}]  # fmt: skip
+    alternative = tokenizer.apply_chat_template(other)["input_ids"]
+    start = next(i for i, (a, b) in enumerate(zip(ids[0].tolist(), alternative, strict=False)) if a != b)
+    with torch.no_grad():
+        logs = model(ids).logits[0].log_softmax(-1)
+    return torch.stack([logs[i - 1, ids[0, i]] for i in range(start, ids.shape[1])])
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gpt-neox", "gemma2"])
+def test_the_reward_is_what_the_policy_gained_over_its_reference(family: str, tiny_lm: Tiny) -> None:
+    policy, reference = tiny_lm(family), tiny_lm(family, seed=1)
+    spec = ModelSpec(model=str(policy), adapter="implicit-dpo", options={"reference": str(reference), "beta": 0.5})
+    resolved = resolve(spec)
+    assert resolved.spec.heads is not None
+    assert resolved.spec.heads.names == ("sum", "mean")
+    adapter = resolved.load()
+    check_adapter(adapter, TEXTS, atol=2e-5)
+    found = adapter.forward(adapter.encode(TEXTS)).outputs
+    for row, one in zip(found, TEXTS, strict=True):
+        gain = 0.5 * (reply_logs(policy, adapter, one) - reply_logs(reference, adapter, one))
+        np.testing.assert_allclose(row, [float(gain.sum()), float(gain.mean())], atol=2e-5)
+    np.testing.assert_array_equal(adapter.raw_score(adapter.spec, found), found[:, 0])
+    by_mean = resolve(spec.model_copy(update={"heads": Heads(weights=(0, 1))}))
+    np.testing.assert_array_equal(by_mean.adapter.raw_score(by_mean.spec, found), found[:, 1])
+
+
+def test_without_a_reference_the_reward_is_the_policys_own(tiny_lm: Tiny) -> None:
+    adapter = resolve(ModelSpec(model=str(tiny_lm("llama")), adapter="implicit-dpo")).load()
+    (row,) = adapter.forward(adapter.encode(TEXTS[:1])).outputs
+    logs = 0.1 * reply_logs(tiny_lm("llama"), adapter, TEXTS[0])
+    np.testing.assert_allclose(row, [float(logs.sum()), float(logs.mean())], atol=2e-5)
+
+
+def test_a_long_reply_is_summed_in_parts(tiny_lm: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    adapter = resolve(ModelSpec(model=str(tiny_lm("llama")), adapter="implicit-dpo")).load()
+    whole = adapter.forward(adapter.encode(TEXTS)).outputs
+    monkeypatch.setattr("harness.models.adapters.implicit_dpo.CHUNK", 3)
+    np.testing.assert_allclose(adapter.forward(adapter.encode(TEXTS)).outputs, whole, atol=1e-5)
+
+
+def test_the_reference_is_part_of_what_the_model_is(tiny_lm: Tiny, tmp_path: Path) -> None:
+    policy = Path(shutil.copytree(tiny_lm("llama"), tmp_path / "policy"))
+    shutil.copytree(tiny_lm("llama", seed=1), tmp_path / "base")
+
+    def fingerprint(reference: str | None) -> str:
+        options = {} if reference is None else {"reference": reference}
+        return resolve(ModelSpec(model=str(policy), adapter="implicit-dpo", options=options)).content
+
+    beside = fingerprint("../base")
+    assert beside == fingerprint(str(tmp_path / "base"))
+    assert len({beside, fingerprint(None), fingerprint(str(tiny_lm("llama", seed=2)))}) == 3
+    with pytest.raises(InputError, match=r"no model '\.\./nowhere'"):
+        fingerprint("../nowhere")
+
+
+def test_another_vocabulary_is_an_error_before_any_weight_is_loaded(tiny_lm: Tiny, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(tiny_lm("llama"), tmp_path / "other"))
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(config | {"vocab_size": 9}))
+    spec = ModelSpec(model=str(tiny_lm("llama")), adapter="implicit-dpo", options={"reference": str(other)})
+    with pytest.raises(InputError, match=r"vocabulary of \d+ tokens and its reference .* one of 9"):
+        resolve(spec).load()
+
+
+def test_a_reply_without_tokens_has_no_reward(tiny_lm: Tiny) -> None:
+    spec = ModelSpec(model=str(tiny_lm("qwen3")), adapter="implicit-dpo", template={"jinja": "{{ response }}"})
+    (refused, kept) = resolve(spec).load().encode([unit("a", ""), unit("a", "two words")])
+    assert isinstance(refused, Unencodable)
+    assert not isinstance(kept, Unencodable)
+
+
+def test_an_intervention_is_on_the_policy(tiny_lm: Tiny) -> None:
+    spec = ModelSpec(model=str(tiny_lm("llama")), adapter="implicit-dpo", options={"reference": str(tiny_lm("llama"))})
+    adapter = resolve(spec).load()
+    texts = adapter.encode(TEXTS)
+    assert np.abs(adapter.forward(texts).outputs).max() < 1e-5, "a policy that is its reference has gained nothing"
+    with adapter.under(Condition("zero", (Ablation(layers=[0], neurons=[3], values=[0.0]),))):
+        assert np.abs(adapter.forward(texts).outputs).max() > 1e-3
