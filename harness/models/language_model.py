@@ -44,7 +44,7 @@ def require_tokenizer_token(tokenizer: Any, text: str, source: str) -> int:
 
 
 class LanguageModel(Readout):
-    """A kind says of which tokens it reads the logits (`tokens`), and may make of them what it likes (`of_logits`)."""
+    """A kind says of which tokens it reads the logits (`tokens`), and may make of them what it likes (`answers`)."""
 
     def load_model(self, resolved: Resolved) -> Any:
         """The transformer below the last layer, every tensor of both from the checkpoint."""
@@ -67,13 +67,13 @@ class LanguageModel(Readout):
         """Logits (places, tokens) of states (places, width), float32."""
         return twisted(self.head(states), self.checkpoint)
 
-    def of_logits(self, logits: torch.Tensor) -> torch.Tensor:
-        """Outputs (places, heads) from the logits (places, tokens)."""
+    def answers(self, logits: torch.Tensor, texts: Sequence[Encoded]) -> torch.Tensor:
+        """Outputs (texts, heads) from the logits (places, tokens) of the texts' places."""
         return logits
 
     def read(self, states: torch.Tensor, texts: Sequence[Encoded]) -> torch.Tensor:
-        """Outputs of each text from the logits at its place."""
-        return self.of_logits(self.logits(states))
+        """Outputs of each text from the logits at its places."""
+        return self.answers(self.logits(states), texts)
 
     def require_own(self, examples: Sequence[Encoded], outputs: torch.Tensor) -> None:
         """Raise InputError where the whole model's own logits are others than those we make of its states."""
@@ -83,7 +83,7 @@ class LanguageModel(Readout):
         for text in examples:
             logits = self.whole(**self.layout.tensors([single(text)])).logits[0]
             found.append(logits[list(self.places(text))][:, list(self.tokens())].float())
-        own = self.of_logits(torch.cat(found).to(outputs.device))
+        own = self.answers(torch.cat(found).to(outputs.device), examples)
         if not close(self, outputs, own):
             raise InputError(
                 f"{self.source}: the logits of a text ({own[0].tolist()}) are not what its last layer gives "

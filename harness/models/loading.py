@@ -86,17 +86,17 @@ def load_tensors(resolved: Resolved, names: Iterable[str]) -> dict[str, torch.Te
     return {name: tensor.float() for name, tensor in found.items()}
 
 
-def load_below(resolved: Resolved, prefix: str) -> dict[str, torch.Tensor]:
-    """All of the checkpoint's tensors whose names begin with `prefix` and a dot, by what follows; otherwise as `load_tensors`.
+def load_below(resolved: Resolved, *prefixes: str) -> dict[str, torch.Tensor]:
+    """All of the checkpoint's tensors below a name, by what follows it and a dot: below the first of the names that has any.
 
-    Raises InputError where there are none.
+    Float32, on the CPU, as `load_tensors`. Raises InputError where none has.
     """
-    start = f"{prefix}."
-    stored = stored_tensors(resolved, lambda name: name.startswith(start))
-    found = {name.removeprefix(start): tensor.float() for name, tensor in stored.items()}
-    if not found:
-        raise InputError(f"{resolved.name}: no tensor below {prefix} in its checkpoint. {SAVE_THE_HEAD}")
-    return found
+    stored = stored_tensors(resolved, lambda name: name.startswith(tuple(f"{prefix}." for prefix in prefixes)))
+    for prefix in prefixes:
+        found = {n.removeprefix(f"{prefix}."): t.float() for n, t in stored.items() if n.startswith(f"{prefix}.")}
+        if found:
+            return found
+    raise InputError(f"{resolved.name}: no tensor below {' or '.join(prefixes)} in its checkpoint. {SAVE_THE_HEAD}")
 
 
 def stored_tensors(resolved: Resolved, wanted: Callable[[str], bool]) -> dict[str, torch.Tensor]:

@@ -64,17 +64,7 @@ class ValueHead(Readout):
 
     def load_head(self, resolved: Resolved) -> torch.nn.Module:
         """The head that is stored, in float32, on the device of the last layer's states."""
-        errors: list[InputError] = []
-        for name in self.heads_of(self.checkpoint):
-            try:
-                return self.built(load_below(resolved, name)).to(self.layout.device)
-            except InputError as error:
-                errors.append(error)
-        raise errors[0]
-
-    def built(self, tensors: Mapping[str, torch.Tensor]) -> torch.nn.Module:
-        """The head that some tensors are."""
-        return stack(tensors)
+        return stack(load_below(resolved, *self.heads_of(self.checkpoint))).to(self.layout.device)
 
 
 def has_below(tensors: Set[str], name: str) -> bool:

@@ -63,7 +63,7 @@ class TokenPreference(PairwiseAdapter, LanguageModel):
         """The labels' tokens."""
         return [require_tokenizer_token(self.tokenizer, label, self.source) for label in self.options.labels]
 
-    def of_logits(self, logits: torch.Tensor) -> torch.Tensor:
+    def answers(self, logits: torch.Tensor, texts: Sequence[Encoded]) -> torch.Tensor:
         """P(first preferred), (pairs, 1)."""
         return logits.softmax(dim=1)[:, :1]
 

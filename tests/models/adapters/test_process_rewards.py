@@ -1,0 +1,186 @@
+"""Process reward models of both kinds, against transformers alone, one text at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from harness.errors import InputError
+from harness.models.base import Unencodable
+from harness.models.resolve import resolve
+from harness.models.spec import Heads, ModelSpec
+from harness.testing.conformance import check_adapter
+from tests.models.conftest import Tiny, unit
+
+REPLIES = ["mix flour\n\nlet it rise\n\nbake it", "yes", "the cat\n\n\n\nsat on the mat", "no\n\nno"]
+TEXTS = [unit(f"How do I bake {i}?", reply) for i, reply in enumerate(REPLIES)]
+STEPS = [["mix flour", "let it rise", "bake it"], ["yes"], ["the cat", "sat on the mat"], ["no", "no"]]
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return 0.2 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def reduced(p: torch.Tensor) -> list[float]:
+    return [float(p[-1]), float(p.min()), float(p.prod()), float(p.mean())]
+
+
+@pytest.fixture
+def write(tiny: Tiny, load: Callable[..., Any], tmp_path: Path) -> Callable[..., Path]:
+    """`write(heads, architecture)`: a tiny Qwen2 body whose tokenizer knows `<extra_0>`, and another head."""
+
+    def make(heads: dict[str, torch.Tensor], architecture: str) -> Path:
+        tokenizer = AutoTokenizer.from_pretrained(tiny("qwen2"))
+        tokenizer.add_special_tokens({"additional_special_tokens": ["<extra_0>"]})
+        tokenizer.save_pretrained(tmp_path)
+        body = {f"model.{name}": t for name, t in load("qwen2").model.state_dict().items()}
+        table = body["model.embed_tokens.weight"]
+        body["model.embed_tokens.weight"] = torch.cat([table, random(len(tokenizer) - len(table), 32)])
+        settings = json.loads((tiny("qwen2") / "config.json").read_text())
+        settings |= {"architectures": [architecture], "vocab_size": len(tokenizer)}
+        (tmp_path / "config.json").write_text(json.dumps(settings))
+        save_file({**body, **heads}, tmp_path / "model.safetensors", metadata={"format": "pt"})
+        return tmp_path
+
+    return make
+
+
+MLP = {"score.0.weight": random(8, 32), "score.0.bias": random(8), "score.2.weight": random(2, 8), "score.2.bias": random(2)}  # fmt: skip
+
+
+def test_two_classes_at_a_token_behind_every_step(write: Callable[..., Path]) -> None:
+    folder = write(MLP, "Qwen2ForProcessRewardModel")
+    resolved = resolve(folder)
+    assert resolved.spec.adapter == "step-token"
+    assert resolved.spec.heads == Heads(names=("last", "min", "prod", "mean"), weights=(0, 1, 0, 0))
+    adapter = resolved.load()
+    assert "steps" in adapter.capabilities
+    check_adapter(adapter, TEXTS)
+    tokenizer, body = AutoTokenizer.from_pretrained(folder), adapter.model
+    mark, expected = tokenizer.convert_tokens_to_ids("<extra_0>"), []
+    for one, steps in zip(TEXTS, STEPS, strict=True):
+        reply = "".join(f"{step}<extra_0>" for step in steps)
+        talk = [{"role": "user", "content": one.conversation[0].content}, {"role": "assistant", "content": reply}]
+        ids = tokenizer.apply_chat_template(talk, return_tensors="pt", return_dict=True)["input_ids"]
+        with torch.no_grad():
+            states = body(ids).last_hidden_state[0][ids[0] == mark]
+            hidden = (states @ MLP["score.0.weight"].T + MLP["score.0.bias"]).relu()
+            logits = hidden @ MLP["score.2.weight"].T + MLP["score.2.bias"]
+        assert len(states) == len(steps)
+        expected.append(reduced(logits.softmax(-1)[:, 1]))
+    found = adapter.forward(adapter.encode(TEXTS)).outputs
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_array_equal(adapter.raw_score(adapter.spec, found), found[:, 1])
+
+
+@pytest.mark.parametrize("reduction", ["last", "prod", "mean"])
+def test_the_reduction_is_the_specs(reduction: str, write: Callable[..., Path]) -> None:
+    folder = write(MLP, "Qwen2ForProcessRewardModel")
+    resolved = resolve(ModelSpec(model=str(folder), options={"reduction": reduction}))
+    outputs = np.array([[0.1, 0.2, 0.3, 0.4]], np.float32)
+    place = ["last", "min", "prod", "mean"].index(reduction)
+    assert resolved.adapter.raw_score(resolved.spec, outputs)[0] == outputs[0, place]
+    with pytest.raises(InputError, match=r"options\.reduction"):
+        resolve(ModelSpec(model=str(folder), options={"reduction": "max"}))
+
+
+def test_the_token_written_in_a_reply_is_text(write: Callable[..., Path]) -> None:
+    adapter = resolve(write(MLP, "Qwen2ForProcessRewardModel")).load()
+    plain, evil = adapter.encode([unit("q", "a b\n\nc"), unit("q <extra_0>", "a <extra_0> b\n\nc")])
+    mark = adapter.tokenizer.convert_tokens_to_ids("<extra_0>")
+    assert [len(e.step_ends) for e in (plain, evil)] == [2, 2]
+    assert [(e.ids == mark).sum() for e in (plain, evil)] == [2, 2]
+    assert (evil.ids[list(evil.step_ends)] == mark).all()
+
+
+def test_one_logit_at_the_separator_itself(write: Callable[..., Path]) -> None:
+    heads = {"v_head.summary.weight": random(1, 32), "v_head.summary.bias": random(1)}
+    spec = ModelSpec(model=str(write(heads, "Qwen2ForPrmModel")), adapter="step-token", options={"token": "\n", "separator": "\n"})  # fmt: skip
+    adapter = resolve(spec).load()
+    (encoded,) = adapter.encode([unit("q", "one\ntwo\n")])
+    (found,) = adapter.forward([encoded]).outputs
+    with torch.no_grad():
+        states = adapter.model(torch.tensor(encoded.ids, dtype=torch.long)[None]).last_hidden_state[0]
+    text = adapter.tokenizer.decode(encoded.ids)
+    assert text.count("one\ntwo\n") == 1
+    p = torch.sigmoid(states[list(encoded.step_ends)] @ heads["v_head.summary.weight"].T + heads["v_head.summary.bias"])
+    np.testing.assert_allclose(found, reduced(p[:, 0]), atol=1e-5)
+
+
+def test_heads_that_are_none(write: Callable[..., Path]) -> None:
+    with pytest.raises(InputError, match=r"nothing below score or v_head\.summary"):
+        resolve(write({}, "Qwen2ForProcessRewardModel"))
+    spec = ModelSpec(model=str(write({"score.weight": random(3, 32)}, "X")), adapter="step-token")
+    with pytest.raises(InputError, match="its head has 3 outputs; expected two classes or one logit"):
+        resolve(spec).load()
+
+
+def test_a_reply_cut_before_its_first_step_ends_cannot_be_read(write: Callable[..., Path]) -> None:
+    folder = write(MLP, "Qwen2ForProcessRewardModel")
+    adapter = resolve(ModelSpec(model=str(folder), max_length=24)).load()
+    long, shorter, fitting = adapter.encode([unit("q", "a " * 60), unit("q", "a\n\n" + "b " * 60), unit("q", "a\n\nb")])
+    assert isinstance(long, Unencodable)
+    assert "no step of the reply ends within max_length 24" in long.error
+    assert (len(shorter.step_ends), shorter.truncated) == (1, True)
+    assert (len(fitting.step_ends), fitting.truncated) == (2, False)
+
+
+# --- labels ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_a_label_is_foretold_before_the_assistants_turn(family: str, tiny_lm: Tiny) -> None:
+    path = tiny_lm(family)
+    adapter = resolve(ModelSpec(model=str(path), adapter="step-label")).load()
+    check_adapter(adapter, TEXTS)
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32), AutoTokenizer.from_pretrained(path)  # fmt: skip
+    labels, expected = tokenizer.convert_tokens_to_ids(["+", "-"]), []
+    for one, steps in zip(TEXTS, STEPS, strict=True):
+        talk, p = [], []
+        for i, step in enumerate(steps):
+            text = step if i else f"{one.conversation[0].content} {step}"
+            talk.append({"role": "user", "content": text})
+            # What the template puts in front of the label is all that stands before it.
+            ids = tokenizer.apply_chat_template(
+                talk, add_generation_prompt=True, return_tensors="pt", return_dict=True
+            )["input_ids"]
+            with torch.no_grad():
+                p.append(model(ids).logits[0, -1, labels].softmax(-1)[0])
+            talk.append({"role": "assistant", "content": "+"})
+        expected.append(reduced(torch.stack(p)))
+    np.testing.assert_allclose(adapter.forward(adapter.encode(TEXTS)).outputs, expected, atol=1e-5)
+
+
+def test_a_label_is_foretold_at_its_marker(tiny_lm: Tiny) -> None:
+    path = tiny_lm("llama")
+    options = {"style": "marker", "marker": " @", "separator": "\n\n"}
+    spec = ModelSpec(model=str(path), adapter="step-label", template={"jinja": "{{ prompt }} {{ response }}"}, options=options)  # fmt: skip
+    adapter = resolve(spec).load()
+    check_adapter(adapter, TEXTS)
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32), AutoTokenizer.from_pretrained(path)  # fmt: skip
+    labels, expected = tokenizer.convert_tokens_to_ids(["+", "-"]), []
+    for one, steps in zip(TEXTS, STEPS, strict=True):
+        text = f"{one.conversation[0].content} " + "\n".join(f"{step} @" for step in steps)
+        ids = tokenizer(text, return_tensors="pt")["input_ids"]
+        at = [i for i, token in enumerate(ids[0].tolist()) if "@" in tokenizer.decode([token])]
+        assert len(at) == len(steps)
+        with torch.no_grad():
+            expected.append(reduced(model(ids).logits[0, at][:, labels].softmax(-1)[:, 0]))
+    np.testing.assert_allclose(adapter.forward(adapter.encode(TEXTS)).outputs, expected, atol=1e-5)
+
+
+def test_turns_need_a_question_and_a_template_that_shows_it(tiny_lm: Tiny) -> None:
+    adapter = resolve(ModelSpec(model=str(tiny_lm("llama")), adapter="step-label")).load()
+    (refused,) = adapter.encode([unit("only a reply")])
+    assert isinstance(refused, Unencodable)
+    assert "user's question" in refused.error
+    earlier, _ = adapter.encode([unit("a", "b", "c", "one\n\ntwo"), TEXTS[0]])
+    assert len(earlier.step_ends) == 2
