@@ -21,10 +21,12 @@ from harness.models import catalogue
 from harness.models.base import ADAPTERS
 from harness.models.options import parse_options
 from harness.models.pooling import pooling
-from harness.models.prompt import compile_prompt
+from harness.models.prompt import compile_prompt, render_prompt
 from harness.models.resolve import resolve
 from harness.models.spec import ModelSpec
-from harness.models.template import parse_template
+from harness.models.steps import Marker
+from harness.models.template import bind_template, parse_template
+from harness.preference import Message
 from tests.models.conftest import Tiny
 
 SHIPPED = {entry.name: entry.read() for entry in catalogue.shipped()}
@@ -79,6 +81,35 @@ def test_several_outputs_have_names() -> None:
     for spec in SHIPPED.values():
         if spec.heads is not None:
             assert len(spec.heads.names) == len(spec.heads.weights) > 1
+
+
+# --- texts as their sources have them -------------------------------------------------------------
+
+DIALOGUE = [
+    {"role": "user", "content": "Hi"},
+    {"role": "assistant", "content": "Hello"},
+    {"role": "user", "content": "?"},
+]
+TWO = [{"role": "response_1", "content": "one"}, {"role": "response_2", "content": "two"}]
+
+
+def test_the_pair_preference_model_is_asked_as_it_was_trained() -> None:
+    prompt = compile_prompt(SHIPPED["RLHFlow/pair-preference-model-LLaMA3-8B"].options["prompt"])
+    turns = "\n<turn> user\n Hi\n<turn> assistant\n Hello\n<turn> user\n ?\n"
+    assert render_prompt(prompt, DIALOGUE + TWO) == f"[CONTEXT] \n{turns} [RESPONSE A] one [RESPONSE B] two \n"
+
+
+def test_math_shepherd_reads_a_mark_behind_every_step() -> None:
+    spec = SHIPPED["peiyi9979/math-shepherd-mistral-7b-prm"]
+    options = spec.options
+    assert spec.template is not None
+    marker = Marker(options["marker"], options["between"])
+    bound = marker.bind(bind_template(spec.template, None), options["separator"])
+    question, reply = (m.content for m in spec.probe[0].messages)
+    (text,) = bound.render((Message("user", question), Message("assistant", reply))).segments
+    assert text.startswith(f"{question} Step 1: Janet's ducks lay 16 eggs per day. ки\nStep 2: She eats")
+    assert text.endswith(" The answer is: 18 ки")
+    assert text.count(" ки") == 4
 
 
 # --- which one is found ---------------------------------------------------------------------------
