@@ -229,6 +229,8 @@ class Resolved:
     trust_remote_code: bool = False
     allow_pickle: bool = False
 
+    patch: Path | None = None
+    """The folder of a PEFT adapter that is merged into the checkpoint at `path`."""
     companions: Mapping[str, Path] = field(default_factory=dict)
     """Folders of the models that the kind loads beside this one."""
 

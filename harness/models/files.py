@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError
+from harness.models import peft_adapter
 from harness.models.sniff import read_json, text_config
 from harness.preference import canonical_json
 
@@ -17,8 +18,8 @@ CONFIGS = (
     "config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     "vocab.json", "vocab.txt", "merges.txt", "*.model", "*.tiktoken", "chat_template.jinja", "chat_template.json",
 )  # fmt: skip
-WEIGHTS = ("model*.safetensors", "model.safetensors.index.json", "value_head.safetensors")
-PICKLES = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
+WEIGHTS = ("model*.safetensors", "model.safetensors.index.json", "value_head.safetensors", peft_adapter.WEIGHTS)
+PICKLES = ("pytorch_model*.bin", "pytorch_model.bin.index.json", peft_adapter.PICKLED)
 PICKLED_HEADS = ("value_head.bin",)
 """Pickled files beside weights that are not: read only where that was allowed."""
 CODE = ("*.py",)
@@ -33,13 +34,16 @@ def sha256_file(path: Path) -> str:
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """A folder with a model. `name` is `org/model`; `commit` the Hub revision, None for a folder of the user's own."""
+    """A folder with a model, or with an adapter of the model `base`. `name` is `org/model`; `commit` the Hub revision, None
+    for a folder of the user's own.
+    """
 
     root: Path
     name: str
     commit: str | None = None
     trust_remote_code: bool = False
     allow_pickle: bool = False
+    base: ModelFiles | None = None
 
     @classmethod
     def local(cls, root: Path, trust_remote_code: bool, allow_pickle: bool) -> ModelFiles:
@@ -56,53 +60,75 @@ class ModelFiles:
 
     def config(self) -> dict[str, Any]:
         """The model's config; raises InputError, saying what lies there instead, where there is none."""
+        if self.base is not None:
+            return peft_adapter.over(self.base.config(), self.root)
         path = self.root / "config.json"
         if path.is_file():
             return read_json(path)
-        if (self.root / "adapter_config.json").is_file():
-            raise InputError(
-                f"{self.root} holds a PEFT adapter (adapter_config.json), not a whole model; "
-                "merge it into its base model together with the reward head, and give the merged folder"
-            )
         raise InputError(f"{self.root} has no config.json; expected a folder saved with save_pretrained()")
+
+    @property
+    def checkpoint(self) -> Path:
+        """The folder of the whole model: the base's, of an adapter."""
+        return self.root if self.base is None else self.base.root
+
+    @property
+    def tokenizer_root(self) -> Path:
+        """Where the tokenizer lies: with the adapter if it brings one, else with its base."""
+        own = any((self.root / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
+        return self.root if own or self.base is None else self.base.tokenizer_root
 
     def tokenizer_config(self) -> dict[str, Any]:
         """The tokenizer's config, empty where there is none."""
-        path = self.root / "tokenizer_config.json"
+        path = self.tokenizer_root / "tokenizer_config.json"
         return read_json(path) if path.is_file() else {}
 
     def has_chat_template(self) -> bool:
         """Does the tokenizer bring a chat template?"""
-        beside = any((self.root / name).is_file() for name in ("chat_template.jinja", "chat_template.json"))
+        places = (self.tokenizer_root / name for name in ("chat_template.jinja", "chat_template.json"))
+        beside = any(path.is_file() for path in places)
         return beside or bool(self.tokenizer_config().get("chat_template"))
 
     def safetensors(self) -> list[Path]:
-        """The safetensors files that are here."""
-        return [path for path in self._glob(WEIGHTS) if path.suffix == ".safetensors"]
+        """The safetensors files that are here, an adapter's before its base's."""
+        own = [path for path in self._glob(WEIGHTS) if path.suffix == ".safetensors"]
+        return own + (self.base.safetensors() if self.base else [])
 
     def weights(self) -> list[Path]:
         """The safetensors files, or the pickled ones where those were allowed and there is nothing else.
 
         Raises InputError where there are no weights, or only pickled ones that were not allowed.
         """
-        safe = self.safetensors()
+        safe = [path for path in self._glob(WEIGHTS) if path.suffix == ".safetensors"]
         pickled = [p for p in self._glob(PICKLES) if p.suffix == ".bin"]
         if safe or (pickled and self.allow_pickle):
-            return (safe or pickled) + (list(self._glob(PICKLED_HEADS)) if self.allow_pickle else [])
+            heads = list(self._glob(PICKLED_HEADS)) if self.allow_pickle else []
+            return (safe or pickled) + heads + (self.base.weights() if self.base else [])
         if pickled:
             raise InputError(
                 f"{self.root} has only pickled weights ({pickled[0].name}); add --allow-pickle if you trust them, "
                 "or save the model as safetensors"
             )
-        raise InputError(f"{self.root} has a config but no weights; expected model.safetensors beside config.json")
+        raise InputError(f"{self.root} has a config but no weights; expected {self._expected}")
+
+    @property
+    def _expected(self) -> str:
+        return "model.safetensors beside config.json" if self.base is None else f"{peft_adapter.WEIGHTS} beside it"
 
     def content(self, hash_file: Callable[[Path], str]) -> str:
         """Sha256 over names and bytes of all that can change a score; on the Hub the commit stands for the bytes."""
+        if self.base is not None:
+            both = [self._own_content(hash_file), self.base.content(hash_file)]
+            return hashlib.sha256(canonical_json(both).encode()).hexdigest()
+        return self._own_content(hash_file)
+
+    def _own_content(self, hash_file: Callable[[Path], str]) -> str:
         if self.commit is not None:
             return hashlib.sha256(canonical_json([self.name, self.commit]).encode()).hexdigest()
-        indices = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+        indices = ("model.safetensors.index.json", "pytorch_model.bin.index.json", peft_adapter.CONFIG)
         patterns = (*CONFIGS, *indices, *(CODE if self.trust_remote_code else ()))
-        rows = [[path.name, hash_file(path)] for path in sorted({*self._glob(patterns), *self.weights()})]
+        own = {path for path in self.weights() if path.parent == self.root}
+        rows = [[path.name, hash_file(path)] for path in sorted({*self._glob(patterns), *own})]
         return hashlib.sha256(canonical_json(rows).encode()).hexdigest()
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
 from harness.models import sniff
 from harness.models.base import Resolved
 from harness.models.files import ModelFiles
+from harness.models.peft_adapter import merged, plain_name
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +33,9 @@ def load_tokenizer(resolved: Resolved) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(resolved.path, trust_remote_code=resolved.trust_remote_code)
+        return AutoTokenizer.from_pretrained(
+            _files(resolved).tokenizer_root, trust_remote_code=resolved.trust_remote_code
+        )
     except Exception as error:  # Many kinds, from three libraries: all mean that the files are no tokenizer.
         raise InputError(f"{resolved.name}: its tokenizer cannot be loaded: {first_line(error)}") from error
 
@@ -63,8 +67,10 @@ def load_body(resolved: Resolved) -> Any:
 
     A pooler that the checkpoint lacks is random, and nobody may read it. Raises what `load_classifier` raises.
     """
-    from transformers import AutoModel
+    from transformers import AutoModel, AutoModelForCausalLM
 
+    if resolved.patch is not None:  # Its names are those of the language model it was trained on.
+        return load_model(resolved, AutoModelForCausalLM).base_model
     model, info = _load(resolved, AutoModel)
     read = {name: [key for key in found if "pooler" not in str(key).split(".")] for name, found in info.items()}
     _require_whole(resolved.name, read)
@@ -104,16 +110,23 @@ def stored_tensors(resolved: Resolved, wanted: Callable[[str], bool]) -> dict[st
     import torch
     from safetensors import safe_open
 
-    assert resolved.path is not None, "a model without files has no tensors"
     found: dict[str, torch.Tensor] = {}
-    for path in ModelFiles(resolved.path, resolved.name, allow_pickle=resolved.allow_pickle).weights():
+    for path in reversed(_files(resolved).weights()):  # An adapter's come last, so that they count.
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
-                found |= {name: file.get_tensor(name) for name in filter(wanted, file.keys())}
+                names = {plain_name(name): name for name in file.keys()}  # noqa: SIM118
+                found |= {name: file.get_tensor(names[name]) for name in filter(wanted, names)}
         else:
             stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
             found |= {name: stored[name] for name in filter(wanted, stored)}
     return found
+
+
+def _files(resolved: Resolved) -> ModelFiles:
+    """The files of a model that was found."""
+    assert resolved.path is not None, "a model without files has none to load"
+    files = ModelFiles(resolved.path, resolved.name, allow_pickle=resolved.allow_pickle)
+    return files if resolved.patch is None else replace(files, root=resolved.patch, base=files)
 
 
 def load_backbone(resolved: Resolved) -> Any:
@@ -145,8 +158,12 @@ def _load(resolved: Resolved, architecture: Any) -> tuple[Any, dict[str, Any]]:
                 weights_only=True,
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
+                **_outputs(resolved),
                 **where,
             )
+            if resolved.patch is not None:
+                model, brought = merged(model, resolved.patch, resolved.name)
+                info = {**info, "missing_keys": [key for key in info["missing_keys"] if key not in brought]}
     except (ValueError, ImportError, OSError, RuntimeError, KeyError) as error:
         raise InputError(f"{resolved.name} cannot be loaded: {first_line(error)}") from error
     _require_resident(resolved, model)
@@ -155,6 +172,12 @@ def _load(resolved: Resolved, architecture: Any) -> tuple[Any, dict[str, Any]]:
     model.config.get_text_config().use_cache = False
     assert model.dtype == getattr(torch, spec.dtype), f"asked for {spec.dtype}, loaded {model.dtype}"
     return model, info
+
+
+def _outputs(resolved: Resolved) -> dict[str, Any]:
+    """How many outputs a classifier has whose head an adapter brings: its base's config does not say."""
+    config = {} if resolved.patch is None else _files(resolved).config()
+    return {"num_labels": config["num_labels"]} if "num_labels" in config else {}
 
 
 @contextmanager
@@ -221,8 +244,7 @@ def weight_bytes(resolved: Resolved) -> int:
     """Bytes of the weights in the resolved dtype: the files' size, converted from the number format the config names."""
     import torch
 
-    assert resolved.path is not None, "a model without files has no weights to place"
-    files = ModelFiles(resolved.path, resolved.name, allow_pickle=resolved.allow_pickle)
+    files = _files(resolved)
     loaded = getattr(torch, resolved.spec.dtype)
     stored = getattr(torch, sniff.stored_dtype(files.config()), loaded)
     return sum(path.stat().st_size for path in files.weights()) * loaded.itemsize // stored.itemsize

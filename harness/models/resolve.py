@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 
 from harness.errors import InputError
-from harness.models import catalogue, hub, sniff
+from harness.models import catalogue, hub, peft_adapter, sniff
 from harness.models.adapters.null import NAMES, find_null
 from harness.models.adapters.scores_file import find_scores
 from harness.models.base import ADAPTERS, Adapter, Resolved
@@ -86,10 +87,11 @@ def resolve(
         revision=files.commit or f"local-{content[:12]}",
         content=content,
         device=device,
-        path=files.root,
+        path=files.checkpoint,
+        patch=files.root if files.base else None,
         trust_remote_code=trust_remote_code,
         allow_pickle=allow_pickle,
-        companions={part: one.root for part, one in beside.items()},
+        companions={part: one.checkpoint for part, one in beside.items()},
     )
 
 
@@ -128,9 +130,10 @@ def _find_files(
     if path.exists():
         if revision is not None:
             raise InputError(f"--revision names a version on the Hub, but {source} is a folder here; leave it out")
-        return ModelFiles.local(path, trust_remote_code, allow_pickle)
+        return _with_base(ModelFiles.local(path, trust_remote_code, allow_pickle))
     if HUB_ID.fullmatch(source):
-        return hub.find(source, revision or (given.revision if given else None), trust_remote_code, allow_pickle)
+        wanted = revision or (given.revision if given else None)
+        return _with_base(hub.find(source, wanted, trust_remote_code, allow_pickle))
     near = difflib.get_close_matches(source, [f"null/{n}" for n in NAMES], n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise InputError(
@@ -139,20 +142,35 @@ def _find_files(
     )
 
 
+def _with_base(files: ModelFiles) -> ModelFiles:
+    """The same files; of a PEFT adapter with those of the model it was trained on."""
+    if not peft_adapter.is_adapter(files.root):
+        return files
+    source, revision = peft_adapter.base_of(files.root)
+    try:
+        return replace(files, base=_find_files(source, revision, None, files.trust_remote_code, files.allow_pickle))
+    except InputError as error:
+        raise InputError(f"{files.root} is an adapter of {source}, which is not to be had: {error}") from error
+
+
 def _stored_names(files: ModelFiles) -> set[str] | None:
     """Names of the tensors before any weight is downloaded; None where they are not known."""
     if files.commit is not None:
         return hub.tensor_names(files)
-    safe = files.safetensors()
-    return sniff.tensor_names(safe) if safe else None
+    return _plain_names(files.safetensors()) or None
 
 
 def _tensors(files: ModelFiles) -> set[str] | None:
     """Names of the stored tensors, after seeing to it that they are on disk; None where they are pickled."""
-    if files.commit is not None:
-        hub.fetch_weights(files)
+    for each in filter(None, (files, files.base)):
+        if each.commit is not None:
+            hub.fetch_weights(each)
     weights = files.weights()
-    return sniff.tensor_names(weights) if all(path.suffix == ".safetensors" for path in weights) else None
+    return _plain_names(weights) if all(path.suffix == ".safetensors" for path in weights) else None
+
+
+def _plain_names(weights: list[Path]) -> set[str]:
+    return {peft_adapter.plain_name(name) for name in sniff.tensor_names(weights)}
 
 
 def _companions(kind: type[Adapter], spec: ModelSpec, files: ModelFiles) -> dict[str, ModelFiles]:

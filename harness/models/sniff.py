@@ -106,16 +106,21 @@ def attention_window(config: Mapping[str, Any]) -> int | None:
 
 def tensor_names(weights: list[Path]) -> set[str]:
     """Names of the tensors in safetensors files, from their headers alone; raises InputError for a broken file."""
+    return set(tensor_shapes(weights))
+
+
+def tensor_shapes(weights: list[Path]) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors in safetensors files by name, from their headers alone; raises InputError for a broken file."""
     from safetensors import SafetensorError, safe_open
 
-    names: set[str] = set()
+    found: dict[str, tuple[int, ...]] = {}
     for path in weights:
         try:
             with safe_open(path, framework="numpy") as file:
-                names |= set(file.keys())
+                found |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise InputError(f"{path} is not a whole safetensors file ({error}); download it again") from error
-    return names
+    return found
 
 
 def has_other_head(names: Set[str]) -> bool:

@@ -168,12 +168,6 @@ def test_folder_without_config_weights_or_both(model: Path, tmp_path: Path) -> N
         resolve(model)
 
 
-def test_peft_adapter_is_named(tmp_path: Path) -> None:
-    (tmp_path / "adapter_config.json").write_text("{}")
-    with pytest.raises(InputError, match="PEFT adapter"):
-        resolve(tmp_path)
-
-
 def test_pickled_weights_need_leave(model: Path) -> None:
     torch.save(load_file(model / "model.safetensors"), model / "pytorch_model.bin")
     assert resolve(model).load() is not None
