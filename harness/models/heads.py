@@ -5,14 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from harness.errors import InputError
+
 if TYPE_CHECKING:
     import torch
 
 
 def linear(weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.nn.Linear:
-    """(…, width) to (…, outputs): states x weight' + bias, with copies of weight (outputs, width) and bias (outputs,)."""
+    """(…, width) to (…, outputs): states x weight' + bias, with copies of weight (outputs, width) and bias (outputs,).
+
+    Raises InputError for a quantised weight.
+    """
     import torch
 
+    if not weight.is_floating_point():
+        raise InputError(
+            f"the head is quantised ({str(weight.dtype).removeprefix('torch.')}), so its numbers are not its own; keep it out, "
+            "such as by 'quantization: {…, llm_int8_skip_modules: [score]}' in the spec"
+        )
     outputs, width = weight.shape
     head = torch.nn.Linear(width, outputs, bias=bias is not None, device=weight.device, dtype=torch.float32)
     with torch.no_grad():

@@ -11,7 +11,9 @@ from harness.errors import InputError
 from harness.models import sniff
 from harness.models.base import Resolved
 from harness.models.files import ModelFiles
+from harness.models.memory import available, require_room
 from harness.models.peft_adapter import merged, plain_name
+from harness.models.quantised import arguments
 
 if TYPE_CHECKING:
     import torch
@@ -147,6 +149,8 @@ def _load(resolved: Resolved, architecture: Any) -> tuple[Any, dict[str, Any]]:
     import torch
 
     spec, where = resolved.spec, places(resolved)
+    if resolved.patch is not None and spec.quantization is not None:
+        raise InputError(f"{resolved.name}: an adapter cannot be merged into quantised weights; leave quantization out")
     try:
         with _quiet():
             model, info = architecture.from_pretrained(
@@ -159,6 +163,7 @@ def _load(resolved: Resolved, architecture: Any) -> tuple[Any, dict[str, Any]]:
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
                 **_outputs(resolved),
+                **arguments(spec, _files(resolved).config()),
                 **where,
             )
             if resolved.patch is not None:
@@ -170,7 +175,8 @@ def _load(resolved: Resolved, architecture: Any) -> tuple[Any, dict[str, Any]]:
     model = model.eval().requires_grad_(False)
     # Nothing is generated: keys and values of all layers would only be copied, and held until the pass is over.
     model.config.get_text_config().use_cache = False
-    assert model.dtype == getattr(torch, spec.dtype), f"asked for {spec.dtype}, loaded {model.dtype}"
+    exact = spec.quantization is not None or model.dtype == getattr(torch, spec.dtype)
+    assert exact, f"asked for {spec.dtype}, loaded {model.dtype}"
     return model, info
 
 
@@ -205,6 +211,7 @@ def places(resolved: Resolved) -> dict[str, Any]:
     import torch
 
     if resolved.backend != "cuda":
+        require_room(weight_bytes(resolved), available(), resolved.name)
         return {}
     _, _, number = resolved.device.partition(":")
     gpus = [int(number)] if number else list(range(torch.cuda.device_count()))
@@ -241,13 +248,17 @@ def placement(weights: int, gpus: Sequence[int], free: Callable[[int], int]) -> 
 
 
 def weight_bytes(resolved: Resolved) -> int:
-    """Bytes of the weights in the resolved dtype: the files' size, converted from the number format the config names."""
+    """Bytes of the weights in the resolved dtype: the files' size, converted from the number format the config names.
+
+    Of quantised weights the files' size, which settings that quantise while loading only make smaller.
+    """
     import torch
 
     files = _files(resolved)
     loaded = getattr(torch, resolved.spec.dtype)
     stored = getattr(torch, sniff.stored_dtype(files.config()), loaded)
-    return sum(path.stat().st_size for path in files.weights()) * loaded.itemsize // stored.itemsize
+    size = sum(path.stat().st_size for path in files.weights())
+    return size if resolved.spec.quantization else size * loaded.itemsize // stored.itemsize
 
 
 def _require_resident(resolved: Resolved, model: Any) -> None:

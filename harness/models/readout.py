@@ -24,7 +24,7 @@ from harness.models.pooling import native, pooling
 from harness.models.shortcuts import check
 from harness.models.sites import Sites
 from harness.models.tree import Tree, single
-from harness.preference import Message, Unit
+from harness.preference import Message, Unit, canonical_json
 from harness.reading import Reading
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Readout(Adapter):
         self.checkpoint = checkpoint_config(resolved.path)
         self.tokenizer = load_tokenizer(resolved)
         self.encoder = self.bind()
+        self._require_vocabulary(self.checkpoint.get("vocab_size"))
         self._require_pooling(self.checkpoint.get("pad_token_id"))
         self.model = self.load_model(resolved)
         self.sites = Sites(self.model)
@@ -190,6 +191,7 @@ class Readout(Adapter):
             "pooling": self.spec.pooling if self.per_token else "inside the model",
             "max_length": self.spec.max_length,
             "template_sha256": self.encoder.template.sha256,
+            "quantization": canonical_json(self.spec.quantization) if self.spec.quantization else None,
             "n_parameters": sum(p.numel() for p in self.model.parameters()),
             "masks_padding": self.mixes,
             "neurons_missing": self.neurons_missing,
@@ -262,6 +264,18 @@ class Readout(Adapter):
             raise ValueError(
                 f"{self.source}: a batch shares prefixes although a text of it has {longest} tokens; the mask that keeps "
                 f"texts apart is exact only up to {self.shares}"
+            )
+
+    def _require_vocabulary(self, size: int | None) -> None:
+        """Raise InputError where the tokenizer, or the template, makes ids for which the model has no embedding."""
+        if size is None:
+            return
+        own = int(self.tokenizer.vocab_size)
+        written = [int(text.ids.max()) + 1 for text in self.encoder.encode(EXAMPLES) if isinstance(text, Encoded)]
+        if max([own, *written]) > size:
+            raise InputError(
+                f"{self.source}: its tokenizer makes ids up to {max([own, *written]) - 1} and its model has {size} embeddings; "
+                "they do not belong together: take both from the same repository"
             )
 
     def _require_pooling(self, pad: int | None) -> None:

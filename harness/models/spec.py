@@ -57,6 +57,8 @@ class ModelSpec(Frozen):
     pooling: str = "native"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     attn_implementation: str | None = None
+    quantization: dict[str, Any] | None = None
+    """Settings with `quant_method`, as transformers takes them; of a quantised checkpoint its own method, as a sign of consent."""
     heads: Heads | None = None
     direction: Literal["higher_is_better", "lower_is_better"] = "higher_is_better"
     license: str | None = None
@@ -68,7 +70,8 @@ class ModelSpec(Frozen):
     def identity(self) -> dict[str, Any]:
         """The fields that can change a score, without the prose about the model."""
         prose = {"model", "revision", "license", "training_datasets", "probe", "requires", "notes"}
-        return self.model_dump(mode="json", exclude=prose)
+        unsaid = {"quantization"} if self.quantization is None else set()
+        return self.model_dump(mode="json", exclude=prose | unsaid)
 
     @classmethod
     def read(cls, path: Path) -> ModelSpec:

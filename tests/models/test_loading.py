@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -189,3 +191,14 @@ def test_a_model_on_two_gpus_scores_as_on_one(tiny: Tiny, monkeypatch: pytest.Mo
     tree = grow(spread.encode(UNITS))
     found = spread.forward_trees([tree]).outputs
     assert np.abs(found - expected.forward_trees([tree]).outputs).max() < 1e-4
+
+
+@pytest.mark.parametrize("family", ["llama", "bert"])
+def test_a_tokenizer_with_more_ids_than_embeddings_is_refused_before_weights(
+    family: str, tiny: Tiny, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny(family), tmp_path / "m"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"vocab_size": 9}))
+    with pytest.raises(InputError, match=r"makes ids up to \d+ and its model has 9 embeddings; they do not belong"):
+        resolve(ModelSpec(model=str(folder), template="raw")).load()
