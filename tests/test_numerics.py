@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from harness.engine.engine import Engine
@@ -197,6 +198,18 @@ def test_what_is_counted_of_comparisons_is_null_for_a_model_that_scores_and_summ
     both = check(pairs(3), Counting(), Longer(), Longer())
     assert [both[k] for k in COMPARED] == [6, 6, None], "equals in length: the first is preferred in both orders"
     assert [[m[k] for k in COMPARED] for m in both["members"]] == [[None] * 3, [3, 3, None], [3, 3, None]]
+
+
+def test_a_model_that_does_both_is_scored_and_a_comparison_asked_again_counts_once(check, tmp_path):
+    class Both(Counting):
+        capabilities = frozenset({"scores", "compares"})
+
+    assert {check(pairs(3), Both())[k] for k in COMPARED} == {None}
+    member = Member("model", 0, Engine(resolved(Longer()), ScoreStore(tmp_path / "other.sqlite")))
+    subject, requests = Subject("local/m", "model", (member,)), [Score(tuple(pairs(3)), replicate=r) for r in (0, 1)]
+    subject.ensure(requests)
+    table = pd.concat([subject.answer(request) for request in requests])
+    assert numerics(subject, {"task": (pairs(3), table)})["task"]["n_compared"] == 3
 
 
 def test_a_model_that_only_compares_and_an_empty_table_are_no_error(check, tmp_path):

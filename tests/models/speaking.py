@@ -19,6 +19,7 @@ def random_speaker(folder: Path, ends: int = 40, **recommended: Any) -> Path:
     """A random Llama with so many end tokens that most answers end soon; `recommended` goes into its generation config."""
     tokenizer = _bytes(bos=True)
     tokenizer.model_max_length = LENGTH
+    tokenizer.add_tokens(["Ġ3"])  # as tokenizers write a grade behind a space
     model = _llama(tokenizer, num_hidden_layers=2, **GROUPED)
     generator = torch.Generator().manual_seed(7)
     chosen = torch.randperm(len(tokenizer) - 5, generator=generator)[:ends] + 5

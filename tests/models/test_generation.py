@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "repetition_penalty": 9.0,
         "no_repeat_ngram_size": 1,
     }
-    return random_speaker(tmp_path_factory.mktemp("speaker"), ends=100, **recommended)
+    return random_speaker(tmp_path_factory.mktemp("speaker"), ends=60, **recommended)
 
 
 @pytest.fixture(scope="module")
