@@ -11,6 +11,7 @@ import numpy as np
 
 from harness.errors import InputError
 from harness.models.base import Encoded, Unencodable
+from harness.models.literal import hide_pieces
 from harness.models.spec import ModelSpec
 from harness.models.template import BoundTemplate, Rendered, Unrenderable, bind_template
 from harness.preference import Conversation, Message
@@ -124,6 +125,7 @@ class TextEncoder:
         added = self.backend.get_added_tokens_decoder()
         special = {t.content: i for i, t in added.items() if t.special}
         self.special = special
+        hide_pieces(self.backend, special)
         self.special_ids = np.fromiter(sorted(special.values()), np.int32)
         flags = re.IGNORECASE if any(t.normalized for t in added.values() if t.special) else 0
         longest_first = sorted(special, key=len, reverse=True)
