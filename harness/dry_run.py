@@ -10,6 +10,7 @@ from typing import Any
 from harness.config import LoadOptions, resolve_subject
 from harness.engine.engine import Engine, Job
 from harness.engine.store import ScoreStore
+from harness.models.base import Encoded
 from harness.preference import Unit
 from harness.runner import plan_all
 from harness.task import Task
@@ -32,7 +33,10 @@ def dry_run(
     store: Any,
     options: LoadOptions,
 ) -> str:
-    """Plan a run and time a sample of 64 texts of each member: expected seconds are its rate times all tokens."""
+    """Plan a run and time a sample of 64 texts of each member: expected seconds are its rate times all tokens.
+
+    Models that answer in words or behind an address are asked nothing: that would be paid for, or waited for.
+    """
     memory = ScoreStore(store)
     subject = resolve_subject(model, roles, family, options, memory, lambda progress: None)
     lines: list[str] = []
@@ -60,6 +64,10 @@ def _expect(engine: Engine, passes: Mapping[Unit, float]) -> str:
     began = time.perf_counter()
     units = sorted(passes, key=lambda unit: unit.unit_id)
     sample = units[:: max(1, len(units) // SAMPLE)][:SAMPLE]
+    if "generates" in engine.resolved.adapter.capabilities or engine.resolved.adapter.remote:
+        encoded = zip(sample, engine.pool.encode([(unit, None) for unit in sample]), strict=True)
+        total = sum(passes[u] * len(e) for u, e in encoded if isinstance(e, Encoded)) / len(sample) * len(units)
+        return f"about {total:,.0f} tokens, or bytes of what a server is sent; nothing was asked, so no time is known"
     engine.ensure(Job(u) for u in sample)
     total = sum(passes[u] * engine.request(Job(u)).n_tokens for u in sample) / len(sample) * len(units)
     if not engine.timing.tokens:

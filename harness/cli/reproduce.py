@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from pathlib import Path
+
+BEFORE = re.compile(r"(?:.*=)?(?:scores:|endpoint:)?")
+"""What may stand in front of a path in an argument: an option or a member, and what kind of file a model is."""
 
 
 def command_line() -> str:
@@ -17,7 +21,8 @@ def command_line() -> str:
 
 
 def _portable(argument: str) -> str:
-    head, equals, tail = argument.rpartition("=")
+    head = BEFORE.match(argument)[0]  # type: ignore[index]  # it matches nothing, too
+    tail = argument.removeprefix(head)
     path = Path(tail)
     if not path.is_absolute():
         return argument
@@ -28,4 +33,4 @@ def _portable(argument: str) -> str:
         tail = str(Path("..") / path.relative_to(here.parent))
     else:
         tail = f"…/{path.name}"
-    return f"{head}{equals}{tail}"
+    return f"{head}{tail}"

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import harness
+from harness.config import LoadOptions, resolve_tasks
+from harness.dry_run import dry_run
 from harness.errors import HarnessError, InputError
 from harness.models.base import Encoded, PairwiseAdapter, Unencodable
 from harness.models.judge import last, one_group
@@ -273,3 +275,15 @@ def test_a_run_with_a_judge_behind_an_address(tmp_path, pairs):
     assert "no such thing" in table["error"]["p4"]
     (rate,) = [m for m in record.metrics if m.name == "resistance" and m.main]
     assert (rate.value, rate.n) == (pytest.approx(2 / 7), 7)
+
+
+def test_a_dry_run_asks_a_judge_nothing(tmp_path, pairs):
+    with serving(answer("[[A]]")) as server:
+        said = dry_run(
+            f"endpoint:{spec_file(tmp_path, server, 'judge-pairwise')}", resolve_tasks(["alignment_resistance"]), roles=None,
+            family=None, data=[pairs], data_dir=None, params={}, limit=None, labels=None, rewrites=None,
+            store=tmp_path / "s.sqlite", options=LoadOptions(),
+        )  # fmt: skip
+    assert server.bodies == []
+    assert "model/0 endpoint/org-m: about" in said
+    assert "nothing was asked" in said
