@@ -11,17 +11,19 @@ from typing import Any
 
 from harness.errors import InputError
 from harness.models import peft_adapter
-from harness.models.sniff import read_json, text_config
+from harness.models.sniff import read_json
 from harness.preference import canonical_json
 
 CONFIGS = (
     "config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     "vocab.json", "vocab.txt", "merges.txt", "*.model", "*.tiktoken", "chat_template.jinja", "chat_template.json",
 )  # fmt: skip
-WEIGHTS = ("model*.safetensors", "model.safetensors.index.json", "value_head.safetensors", peft_adapter.WEIGHTS)
-PICKLES = ("pytorch_model*.bin", "pytorch_model.bin.index.json", peft_adapter.PICKLED)
+WEIGHTS = ("model*.safetensors", "model.safetensors.index.json")
+PICKLES = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
+HEADS = ("value_head.safetensors",)
+"""Files beside the weights, of whatever form these are."""
 PICKLED_HEADS = ("value_head.bin",)
-"""Pickled files beside weights that are not: read only where that was allowed."""
+"""Pickled files beside weights that may not be: read only where that was allowed."""
 CODE = ("*.py",)
 SPEC_FILE = "reward_model.yaml"
 
@@ -90,30 +92,31 @@ class ModelFiles:
         return beside or bool(self.tokenizer_config().get("chat_template"))
 
     def safetensors(self) -> list[Path]:
-        """The safetensors files that are here, an adapter's before its base's."""
-        own = [path for path in self._glob(WEIGHTS) if path.suffix == ".safetensors"]
-        return own + (self.base.safetensors() if self.base else [])
+        """The safetensors files that are here."""
+        return [path for path in self._glob((*self._main[0], *HEADS)) if path.suffix == ".safetensors"]
 
     def weights(self) -> list[Path]:
-        """The safetensors files, or the pickled ones where those were allowed and there is nothing else.
+        """Files with weights: safetensors, or pickled ones where those were allowed and there is nothing else; an adapter's before its base's.
 
         Raises InputError where there are no weights, or only pickled ones that were not allowed.
         """
-        safe = [path for path in self._glob(WEIGHTS) if path.suffix == ".safetensors"]
-        pickled = [p for p in self._glob(PICKLES) if p.suffix == ".bin"]
-        if safe or (pickled and self.allow_pickle):
-            heads = list(self._glob(PICKLED_HEADS)) if self.allow_pickle else []
-            return (safe or pickled) + heads + (self.base.weights() if self.base else [])
-        if pickled:
+        safe, pickled = ([p for p in self._glob(main) if p.suffix != ".json"] for main in self._main)
+        if not safe and pickled and not self.allow_pickle:
             raise InputError(
                 f"{self.root} has only pickled weights ({pickled[0].name}); add --allow-pickle if you trust them, "
                 "or save the model as safetensors"
             )
-        raise InputError(f"{self.root} has a config but no weights; expected {self._expected}")
+        if not safe and not pickled:
+            raise InputError(
+                f"{self.root} has a config but no weights; expected {self._main[0][0].replace('*', '')} beside it"
+            )
+        heads = self._glob((*HEADS, *(PICKLED_HEADS if self.allow_pickle else ())))
+        return [*(safe or pickled), *heads, *(self.base.weights() if self.base else [])]
 
     @property
-    def _expected(self) -> str:
-        return "model.safetensors beside config.json" if self.base is None else f"{peft_adapter.WEIGHTS} beside it"
+    def _main(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Patterns of what there must be, as safetensors and pickled."""
+        return (WEIGHTS, PICKLES) if self.base is None else ((peft_adapter.WEIGHTS,), (peft_adapter.PICKLED,))
 
     def content(self, hash_file: Callable[[Path], str]) -> str:
         """Sha256 over names and bytes of all that can change a score; on the Hub the commit stands for the bytes."""
@@ -130,8 +133,3 @@ class ModelFiles:
         own = {path for path in self.weights() if path.parent == self.root}
         rows = [[path.name, hash_file(path)] for path in sorted({*self._glob(patterns), *own})]
         return hashlib.sha256(canonical_json(rows).encode()).hexdigest()
-
-
-def checkpoint_config(root: Path) -> dict[str, Any]:
-    """The config of the checkpoint in a folder, the part that describes its language model."""
-    return dict(text_config(read_json(root / "config.json")))

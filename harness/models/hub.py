@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.errors import HarnessError, InputError
-from harness.models.files import CODE, CONFIGS, PICKLED_HEADS, PICKLES, SPEC_FILE, WEIGHTS, ModelFiles
+from harness.models import peft_adapter
+from harness.models.files import CODE, CONFIGS, HEADS, PICKLED_HEADS, PICKLES, SPEC_FILE, WEIGHTS, ModelFiles
 
 
 def find(repo: str, revision: str | None, trust_remote_code: bool, allow_pickle: bool) -> ModelFiles:
@@ -13,16 +14,17 @@ def find(repo: str, revision: str | None, trust_remote_code: bool, allow_pickle:
 
     Raises InputError where the repository or revision does not exist, is gated, or cannot be reached.
     """
-    wanted = [*CONFIGS, SPEC_FILE, "adapter_config.json", *(CODE if trust_remote_code else ())]
+    wanted = [*CONFIGS, SPEC_FILE, peft_adapter.CONFIG, *(CODE if trust_remote_code else ())]
     root = _snapshot(repo, revision, wanted)
     return ModelFiles(root, repo, root.name, trust_remote_code, allow_pickle)
 
 
 def fetch_weights(files: ModelFiles) -> None:
     """Download the weights beside the configs: safetensors, pickles only if allowed and there is nothing else."""
-    _snapshot(files.name, files.commit, [*WEIGHTS, *(PICKLED_HEADS if files.allow_pickle else ())])
-    if files.allow_pickle and not any(files.root.glob("model*.safetensors")):
-        _snapshot(files.name, files.commit, list(PICKLES))
+    heads = (*HEADS, *(PICKLED_HEADS if files.allow_pickle else ()))
+    _snapshot(files.name, files.commit, [*WEIGHTS, peft_adapter.WEIGHTS, *heads])
+    if files.allow_pickle and not any(files.root.glob("*model*.safetensors")):
+        _snapshot(files.name, files.commit, [*PICKLES, peft_adapter.PICKLED])
 
 
 def tensor_names(files: ModelFiles) -> set[str] | None:

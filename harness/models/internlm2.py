@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
-import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
 from harness.models.base import Resolved
-from harness.models.files import checkpoint_config
-from harness.models.loading import load_body, stored_tensors
+from harness.models.loading import load_model, stored_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -33,34 +28,36 @@ FUSED = "attention.wqkv"
 BODY = "model."
 
 
-def load_as_llama(resolved: Resolved) -> Any:
-    """The transformer below `model` of an InternLM2 checkpoint, as a LlamaModel in evaluation mode and the resolved dtype.
+class AsLlama:
+    """The transformer below `model` of an InternLM2 checkpoint, for `load_model`.
 
     Source: the modelling code of internlm/internlm2 (2403.17297, section 2.2): rows of the one matrix are grouped by key
-    head, the queries that share it first, then its key, then its value. Raises InputError where tensors are missing.
+    head, the queries that share it first, then its key, then its value.
     """
-    import torch
-    from safetensors.torch import save_file
 
-    assert resolved.path is not None, "a checkpoint lies in a folder"
-    config = checkpoint_config(resolved.path)
-    stored = stored_tensors(resolved, lambda name: name.startswith(BODY))
-    tensors = llama_tensors({name.removeprefix(BODY): tensor for name, tensor in stored.items()}, config)
-    dtype = getattr(torch, resolved.spec.dtype)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        (folder / "config.json").write_text(json.dumps(llama_config(config, resolved.spec.dtype)), encoding="utf-8")
-        whole = {name: tensor.to(dtype).contiguous() for name, tensor in tensors.items()}
-        save_file(whole, folder / "model.safetensors", metadata={"format": "pt"})
-        return load_body(replace(resolved, path=folder, trust_remote_code=False))
+    def __init__(self, resolved: Resolved, config: Mapping[str, Any]) -> None:
+        self.resolved, self.config = resolved, config
+
+    def from_pretrained(self, path: str, **settings: Any) -> Any:
+        """What LlamaModel's own method returns; raises InputError for tensors of another shape."""
+        from transformers import LlamaConfig, LlamaModel
+
+        stored = stored_tensors(self.resolved, lambda name: name.startswith(BODY))
+        tensors = llama_tensors({name.removeprefix(BODY): tensor for name, tensor in stored.items()}, self.config)
+        as_llama = LlamaConfig.from_dict(llama_config(self.config))
+        return LlamaModel.from_pretrained(None, config=as_llama, state_dict=tensors, **settings)
 
 
-def llama_config(config: Mapping[str, Any], dtype: str) -> dict[str, Any]:
+def load_as_llama(resolved: Resolved, config: Mapping[str, Any]) -> Any:
+    """The transformer with this config as a LlamaModel in evaluation mode and the resolved dtype; raises what `load_model` raises."""
+    return load_model(resolved, AsLlama(resolved, config))
+
+
+def llama_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """The config of the same model as a Llama: its numbers without what names code of its own."""
-    own = {"architectures", "auto_map", "model_type", "attn_implementation", "bias", "torch_dtype"}
+    own = {"architectures", "auto_map", "model_type", "attn_implementation", "bias", "torch_dtype", "dtype"}
     kept = {key: value for key, value in config.items() if key not in own}
-    biased = bool(config.get("bias"))
-    return {**kept, "model_type": "llama", "architectures": ["LlamaModel"], "attention_bias": biased, "dtype": dtype}
+    return {**kept, "architectures": ["LlamaModel"], "attention_bias": bool(config.get("bias"))}
 
 
 def llama_tensors(tensors: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> dict[str, torch.Tensor]:

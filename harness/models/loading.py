@@ -12,7 +12,7 @@ from harness.models import sniff
 from harness.models.base import Resolved
 from harness.models.files import ModelFiles
 from harness.models.memory import available, require_room
-from harness.models.peft_adapter import merged, plain_name
+from harness.models.peft_adapter import TOLD, merged, plain_name
 from harness.models.quantised import arguments
 
 if TYPE_CHECKING:
@@ -124,6 +124,11 @@ def stored_tensors(resolved: Resolved, wanted: Callable[[str], bool]) -> dict[st
     return found
 
 
+def checkpoint_config(resolved: Resolved) -> dict[str, Any]:
+    """The part of a model's config that describes its language model, as an adapter changes it."""
+    return dict(sniff.text_config(_files(resolved).config()))
+
+
 def _files(resolved: Resolved) -> ModelFiles:
     """The files of a model that was found."""
     assert resolved.path is not None, "a model without files has none to load"
@@ -162,13 +167,11 @@ def _load(resolved: Resolved, architecture: Any) -> tuple[Any, dict[str, Any]]:
                 weights_only=True,
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
-                **_outputs(resolved),
+                **_told(resolved),
                 **arguments(spec, _files(resolved).config()),
                 **where,
             )
-            if resolved.patch is not None:
-                model, brought = merged(model, resolved.patch, resolved.name)
-                info = {**info, "missing_keys": [key for key in info["missing_keys"] if key not in brought]}
+            brought = set() if resolved.patch is None else merged(model, resolved.patch, resolved.name)
     except (ValueError, ImportError, OSError, RuntimeError, KeyError) as error:
         raise InputError(f"{resolved.name} cannot be loaded: {first_line(error)}") from error
     _require_resident(resolved, model)
@@ -177,13 +180,13 @@ def _load(resolved: Resolved, architecture: Any) -> tuple[Any, dict[str, Any]]:
     model.config.get_text_config().use_cache = False
     exact = spec.quantization is not None or model.dtype == getattr(torch, spec.dtype)
     assert exact, f"asked for {spec.dtype}, loaded {model.dtype}"
-    return model, info
+    return model, {name: [key for key in found if _name(key) not in brought] for name, found in info.items()}
 
 
-def _outputs(resolved: Resolved) -> dict[str, Any]:
-    """How many outputs a classifier has whose head an adapter brings: its base's config does not say."""
+def _told(resolved: Resolved) -> dict[str, Any]:
+    """What an adapter makes of its base's config, as arguments of `from_pretrained`."""
     config = {} if resolved.patch is None else _files(resolved).config()
-    return {"num_labels": config["num_labels"]} if "num_labels" in config else {}
+    return {key: config[key] for key in TOLD if key in config}
 
 
 @contextmanager
@@ -274,7 +277,7 @@ def _require_resident(resolved: Resolved, model: Any) -> None:
 def _require_whole(name: str, info: dict[str, Any], numbers: str = "scores", cure: str = SAVE_THE_HEAD) -> None:
     """Every tensor of the model must come from the checkpoint: what does not would be random."""
     missing = sorted(info["missing_keys"])
-    odd = sorted(str(k[0] if isinstance(k, tuple) else k) for k in info["mismatched_keys"])
+    odd = sorted(map(_name, info["mismatched_keys"]))
     if not missing and not odd:
         return
     unused = sorted(info["unexpected_keys"])
@@ -285,8 +288,13 @@ def _require_whole(name: str, info: dict[str, Any], numbers: str = "scores", cur
 
 def _is_inside(model: Any, key: Any) -> bool:
     """Whether a tensor, as the account of loading lists it, is part of what comes before the head and the pooler."""
-    name = key[0] if isinstance(key, tuple) else key
+    name = _name(key)
     return name.startswith(f"{model.base_model_prefix}.") and "pooler" not in name.split(".")
+
+
+def _name(key: Any) -> str:
+    """A tensor's name, as the account of loading lists it: alone, or in front of its two shapes."""
+    return str(key[0] if isinstance(key, tuple) else key)
 
 
 def first_line(error: Exception) -> str:

@@ -16,9 +16,8 @@ from harness.models.base import Adapter, BatchTooLargeError, Encoded, Forwarded,
 from harness.models.batch import Layout
 from harness.models.cost import measure
 from harness.models.encoding import TextEncoder
-from harness.models.files import checkpoint_config
 from harness.models.last_layer import Pooled, only_at
-from harness.models.loading import load_tokenizer
+from harness.models.loading import checkpoint_config, load_tokenizer
 from harness.models.neurons import ablated
 from harness.models.pooling import native, pooling
 from harness.models.shortcuts import check
@@ -49,9 +48,8 @@ class Readout(Adapter):
     capabilities = frozenset({"scores", "hidden_states", "neurons"})
 
     def __init__(self, resolved: Resolved) -> None:
-        assert resolved.path is not None, "a transformers model lies in a folder"
         self.spec, self.source = resolved.spec, resolved.name
-        self.checkpoint = checkpoint_config(resolved.path)
+        self.checkpoint = checkpoint_config(resolved)
         self.tokenizer = load_tokenizer(resolved)
         self.encoder = self.bind()
         self._require_vocabulary(self.checkpoint.get("vocab_size"))

@@ -69,7 +69,7 @@ def resolve(
     given = given or _own_spec(files, source)
     _require_packages(given)
     require_consent(given, config)
-    chosen = adapter or given.adapter or adapter_name(config, _stored_names(files), source)
+    chosen = adapter or given.adapter or _recognised(files, config, source)
     name, kind = (chosen, ADAPTERS.get(chosen)) if isinstance(chosen, str) else (chosen.__qualname__, chosen)
     tensors = _tensors(files)
     device = pick_device(device)
@@ -93,7 +93,7 @@ def resolve(
         patch=files.root if files.base else None,
         trust_remote_code=trust_remote_code,
         allow_pickle=allow_pickle,
-        companions={part: one.checkpoint for part, one in beside.items()},
+        companions={part: one.root for part, one in beside.items()},
     )
 
 
@@ -145,34 +145,54 @@ def _find_files(
 
 
 def _with_base(files: ModelFiles) -> ModelFiles:
-    """The same files; of a PEFT adapter with those of the model it was trained on."""
+    """The same files; of a PEFT adapter, which is small and says what it needs, all of them, and those of its base."""
     if not peft_adapter.is_adapter(files.root):
         return files
+    if files.commit is not None:
+        hub.fetch_weights(files)
     source, revision = peft_adapter.base_of(files.root)
     try:
-        return replace(files, base=_find_files(source, revision, None, files.trust_remote_code, files.allow_pickle))
+        base = _find_files(source, revision, None, files.trust_remote_code, files.allow_pickle)
     except InputError as error:
-        raise InputError(f"{files.root} is an adapter of {source}, which is not to be had: {error}") from error
+        raise InputError(
+            f"{files.root} is an adapter of {source}, which is not to be had: {error}. Where the base has another name here, "
+            f"write that as base_model_name_or_path into a copy's {peft_adapter.CONFIG}"
+        ) from error
+    if base.base is not None:
+        raise InputError(f"{files.root} is an adapter of {source}, which is one itself; merge that into its base first")
+    return replace(files, base=base)
+
+
+def _recognised(files: ModelFiles, config: Mapping[str, Any], source: str) -> str:
+    """The kind of model that config and names of tensors show."""
+    try:
+        return adapter_name(config, _stored_names(files), source)
+    except InputError as error:
+        raise InputError(f"{error}{peft_adapter.hint(files.root) if files.base else ''}") from error
 
 
 def _stored_names(files: ModelFiles) -> set[str] | None:
-    """Names of the tensors before any weight is downloaded; None where they are not known."""
+    """Names of the tensors before any weight is downloaded, but an adapter's; None where they are not known."""
+    if files.base is not None:
+        return _names(files, files.safetensors()) | (_stored_names(files.base) or set())
     if files.commit is not None:
         return hub.tensor_names(files)
-    return _plain_names(files.safetensors()) or None
+    return _names(files, files.safetensors()) or None
 
 
 def _tensors(files: ModelFiles) -> set[str] | None:
-    """Names of the stored tensors, after seeing to it that they are on disk; None where they are pickled."""
+    """Names of the stored tensors, after seeing to it that they are on disk; None where some are pickled."""
     for each in filter(None, (files, files.base)):
         if each.commit is not None:
             hub.fetch_weights(each)
     weights = files.weights()
-    return _plain_names(weights) if all(path.suffix == ".safetensors" for path in weights) else None
+    return _names(files, weights) if all(path.suffix == ".safetensors" for path in weights) else None
 
 
-def _plain_names(weights: list[Path]) -> set[str]:
-    return {peft_adapter.plain_name(name) for name in sniff.tensor_names(weights)}
+def _names(files: ModelFiles, weights: Sequence[Path]) -> set[str]:
+    """Names of the tensors in some safetensors files; of an adapter's, those it brings whole."""
+    own = set(peft_adapter.whole_shapes(files.root)) if files.base else set()
+    return own | sniff.tensor_names([path for path in weights if path.name != peft_adapter.WEIGHTS])
 
 
 def _companions(kind: type[Adapter], spec: ModelSpec, files: ModelFiles) -> dict[str, ModelFiles]:
@@ -181,6 +201,10 @@ def _companions(kind: type[Adapter], spec: ModelSpec, files: ModelFiles) -> dict
     for part, where in kind.companions(spec).items():
         near = files.root / where
         one = _find_files(str(near) if near.is_dir() else where, None, None, False, files.allow_pickle)
+        if one.base is not None:
+            raise InputError(
+                f"{files.name}: its {part} {where} is a PEFT adapter; merge it into its base, and name the merged folder"
+            )
         _tensors(one)
         found[part] = one
     return found

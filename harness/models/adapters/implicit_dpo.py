@@ -10,9 +10,8 @@ from pydantic import Field
 
 from harness.errors import InputError
 from harness.models.base import ADAPTERS, Encoded, Resolved, Unencodable
-from harness.models.files import checkpoint_config
 from harness.models.language_model import LanguageModel, twisted
-from harness.models.loading import load_model
+from harness.models.loading import checkpoint_config, load_model
 from harness.models.options import parse_options
 from harness.models.shortcuts import close
 from harness.models.spec import Frozen, Heads, ModelSpec
@@ -75,14 +74,15 @@ class ImplicitDPO(LanguageModel):
         self.reference = None
         place = resolved.companions.get("reference")
         if place is not None:
-            self.configs.append(checkpoint_config(place))
+            beside = replace(resolved, path=place, patch=None)
+            self.configs.append(checkpoint_config(beside))
             sizes = [config.get("vocab_size") for config in self.configs]
             if sizes[0] != sizes[1]:
                 raise InputError(
                     f"{self.source} has a vocabulary of {sizes[0]} tokens and its reference {self.options.reference} one of "
                     f"{sizes[1]}; expected the model it was trained from"
                 )
-            self.reference = load_model(replace(resolved, path=place), AutoModelForCausalLM)
+            self.reference = load_model(beside, AutoModelForCausalLM)
         return super().load_model(resolved)
 
     def load_head(self, resolved: Resolved) -> torch.nn.Module:
