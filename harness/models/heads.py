@@ -37,7 +37,14 @@ def rows(layer: torch.nn.Linear, tokens: Sequence[int]) -> torch.nn.Linear:
     return linear(layer.weight[list(tokens)], None if layer.bias is None else layer.bias[list(tokens)])
 
 
-def stack(tensors: Mapping[str, torch.Tensor]) -> torch.nn.Module:
+def normalised(head: torch.nn.Module, mean: torch.Tensor, deviation: torch.Tensor) -> torch.nn.Sequential:
+    """The head with its outputs less `mean`, divided by `deviation`, both (outputs,)."""
+    import torch
+
+    return torch.nn.Sequential(head, linear(torch.diag(1 / deviation), -mean / deviation))
+
+
+def stack(tensors: Mapping[str, torch.Tensor]) -> torch.nn.Sequential:
     """(…, width) to (…, outputs): one linear layer (`weight`, `bias`), or several (`0.weight`, `2.weight`, …) with ReLU between.
 
     The numbers are the layers' places, in whose order they come; what has no weight (dropout, the ReLU) is passed over.

@@ -38,7 +38,7 @@ class AsLlama:
     def __init__(self, resolved: Resolved, config: Mapping[str, Any]) -> None:
         self.resolved, self.config = resolved, config
 
-    def from_pretrained(self, path: str, **settings: Any) -> Any:
+    def from_pretrained(self, _: str, **settings: Any) -> Any:
         """What LlamaModel's own method returns; raises InputError for tensors of another shape."""
         from transformers import LlamaConfig, LlamaModel
 

@@ -222,13 +222,15 @@ def bind_chat(tokenizer: Any, *, answer: bool = False) -> BoundTemplate:
     return BoundTemplate(marked_renderer(render), complete=True, text=source)
 
 
-def followed_by(bound: BoundTemplate, token: str) -> BoundTemplate:
-    """The template with a token of its own behind its text, unless that ends in it."""
+def followed_by(bound: BoundTemplate, token: str, instead_of: str = "") -> BoundTemplate:
+    """The template with a token of its own behind its text, unless it ends in it itself; characters of `instead_of` give way."""
 
     def render(conversation: Conversation) -> Rendered:
         rendered = bound.render(conversation)
         *before, last = rendered.segments
-        return rendered if last.endswith(token) else replace(rendered, segments=(*before, last + token))
+        # A reply that ends in the token's text does not have the token.
+        reply, own = last[: rendered.response[1]], last[rendered.response[1] :].rstrip(instead_of)
+        return replace(rendered, segments=(*before, reply + own + ("" if own.endswith(token) else token)))
 
     return replace(bound, render=render, text=bound.text + token)
 

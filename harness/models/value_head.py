@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.errors import InputError
+from harness.models import sniff
 from harness.models.base import Resolved
 from harness.models.encoding import TextEncoder
 from harness.models.heads import stack
@@ -24,6 +25,8 @@ class ValueHead(Readout):
     head_names: ClassVar[tuple[str, ...]] = ()
     own_template: ClassVar[Template | None] = None
     own_pooling: ClassVar[str] = "last_attended"
+    gives_way: ClassVar[str] = ""
+    """Characters at the end of a template's own text that are left out for the `ending`."""
 
     @classmethod
     def heads_of(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -40,19 +43,13 @@ class ValueHead(Readout):
             changes["pooling"] = cls.own_pooling
         spec = spec.model_copy(update=changes)
         require_template(spec)
-        names = cls.heads_of(config)
-        if tensors is not None and not any(has_below(tensors, name) for name in names):
-            raise InputError(
-                f"{spec.model}: no head: nothing below {' or '.join(names)} is in the checkpoint, so its scores would be "
-                "random. Use the checkpoint that was saved with its reward head; if that lies in a pickled file such as "
-                "value_head.bin, add --allow-pickle"
-            )
+        require_below(spec.model, tensors, cls.heads_of(config))
         return spec
 
     def bind(self) -> TextEncoder:
         """The spec's template, with `ending` behind it."""
         bound, end = bind_template(self.spec.template or "tokenizer", self.tokenizer), self.ending()
-        return TextEncoder(self.tokenizer, self.spec, followed_by(bound, end) if end else bound)
+        return TextEncoder(self.tokenizer, self.spec, followed_by(bound, end, self.gives_way) if end else bound)
 
     def ending(self) -> str:
         """A token that follows the template's text; raises InputError where the tokenizer lacks it."""
@@ -63,8 +60,35 @@ class ValueHead(Readout):
         return load_body(resolved)
 
     def load_head(self, resolved: Resolved) -> torch.nn.Module:
-        """The head that is stored, in float32, on the device of the last layer's states."""
-        return stack(load_below(resolved, *self.heads_of(self.checkpoint))).to(self.layout.device)
+        """The head that is stored, in float32, on the device of the last layer's states.
+
+        Raises InputError where it has several outputs, which no spec of these kinds weighs.
+        """
+        head = stack(load_below(resolved, *self.heads_of(self.checkpoint)))
+        outputs = head[-1].out_features
+        if outputs != 1:
+            raise InputError(
+                f"{self.source}: its head has {outputs} outputs; expected one score. Save the checkpoint as a classifier with "
+                f"{outputs} labels and weigh them by 'heads' in its spec"
+            )
+        return head.to(self.layout.device)
+
+
+def require_below(source: str, tensors: Set[str] | None, names: Sequence[str]) -> None:
+    """Raise InputError, saying which heads there are, unless a tensor lies below one of the names; None: nobody knows yet."""
+    if tensors is None or any(has_below(tensors, name) for name in names):
+        return
+    parts = {part for name in tensors for part in name.split(".")}
+    others = [f"{name} ({what})" for name, what in sniff.OTHER_HEADS.items() if name in parts]
+    others += [
+        f"{name} (a classifier's, which 'adapter: sequence-classification' reads)"
+        for name in sorted(sniff.HEADS & parts)
+    ]
+    raise InputError(
+        f"{source}: no head: nothing below {' or '.join(names)} is in the checkpoint, so its scores would be random; "
+        f"it has {', '.join(others) or 'no other head'}. Use the checkpoint that was saved with its reward head; if that lies "
+        "in a pickled file such as value_head.bin, add --allow-pickle"
+    )
 
 
 def has_below(tensors: Set[str], name: str) -> bool:

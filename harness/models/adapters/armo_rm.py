@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.errors import InputError
 from harness.models.base import ADAPTERS, Encoded, Resolved, Unencodable
 from harness.models.heads import linear, stack
 from harness.models.loading import load_below, load_body, load_tensors
@@ -14,7 +15,7 @@ from harness.models.options import parse_options
 from harness.models.readout import Readout
 from harness.models.spec import Frozen, Heads, ModelSpec
 from harness.models.template import require_template
-from harness.models.value_head import architecture_is
+from harness.models.value_head import architecture_is, require_below
 
 if TYPE_CHECKING:
     import torch
@@ -57,12 +58,22 @@ class ArmoRM(Readout):
 
     @classmethod
     def prepare(cls, spec: ModelSpec, config: Mapping[str, Any], tensors: Set[str] | None) -> ModelSpec:
-        """The spec with the names of the outputs, the score first; raises InputError for an option that is none."""
+        """The spec with the names of the outputs, the score first.
+
+        Raises InputError for an option that is none, where a head is missing, or where the spec weighs other outputs.
+        """
         parse_options(Options, spec)
         require_template(spec)
+        for name in ("regression_layer", "gating.layers"):
+            require_below(spec.model, tensors, [name])
         n = int(config.get("num_objectives", len(ATTRIBUTES)))
         names = ATTRIBUTES if n == len(ATTRIBUTES) else tuple(f"reward_{i}" for i in range(n))
         heads = spec.heads or Heads(names=("score", *names), weights=(1.0, *(0.0,) * n))
+        if len(heads.weights) != n + 1:
+            raise InputError(
+                f"{spec.model}: heads has {len(heads.weights)} weights; expected {n + 1}, of the score and {n} rewards "
+                f"({', '.join(names)}), or no heads at all for the score alone"
+            )
         pooling = spec.pooling if "pooling" in spec.model_fields_set else "last_attended"
         return spec.model_copy(update={"heads": heads, "pooling": pooling})
 
@@ -107,7 +118,7 @@ class ArmoRM(Readout):
         """The score, and the rewards of all attributes."""
         import torch
 
-        regression, gating = self.head
+        regression, gating = self.head.children()
         prompts, replies = states[0::2], states[1::2]
         rewards = regression(replies)
         gates = torch.softmax(gating(prompts) / self.temperature, dim=1) * self.scale

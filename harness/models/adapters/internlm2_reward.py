@@ -41,4 +41,4 @@ class InternLM2Reward(ValueHead):
 
     def load_model(self, resolved: Resolved) -> Any:
         """The transformer as transformers' Llama."""
-        return load_as_llama(resolved)
+        return load_as_llama(resolved, self.checkpoint)

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from harness.models.base import ADAPTERS
+from harness.models.base import ADAPTERS, Resolved
+from harness.models.heads import normalised
 from harness.models.value_head import ValueHead, has_below
+
+if TYPE_CHECKING:
+    import torch
 
 PREFIX = "value_head_prefix"
 
 
 @ADAPTERS.register("linear-head")
 class LinearHead(ValueHead):
-    """Kind C1: the head that the config's `value_head_prefix` names, on the last token's state.
+    """Kind C1: the head that the config's `value_head_prefix` names, on the state of the end token, with which every text ends.
 
-    Source: OpenRLHF, `get_llm_for_sequence_regression`. Its training may also keep a mean and a standard deviation of
-    rewards; dividing by them changes no verdict and is left out.
+    Where the config says `normalize_reward`, its `mean` is taken off and the rest divided by its `std`. Source: OpenRLHF,
+    `get_llm_for_sequence_regression` and `RewardDataset`; that puts a blank before an end token that the chat template
+    does not write, `serve_rm` and generation do not, nor does this.
     """
 
     head_names = ("value_head", "score")
+    gives_way = "\n"
     asks = f"{PREFIX} in the config, or a head called value_head"
 
     @classmethod
@@ -33,3 +39,17 @@ class LinearHead(ValueHead):
     def heads_of(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
         """The name in the config, or the usual ones."""
         return (str(config[PREFIX]),) if PREFIX in config else cls.head_names
+
+    def ending(self) -> str:
+        """The tokenizer's end token, where it has one."""
+        return str(self.tokenizer.eos_token or "")
+
+    def load_head(self, resolved: Resolved) -> torch.nn.Module:
+        """The head, normalised if the config says so and by what."""
+        import torch
+
+        head, config = super().load_head(resolved), self.checkpoint
+        if not (config.get("normalize_reward") and "mean" in config and "std" in config):
+            return head
+        mean, deviation = (torch.tensor([float(config[key])]) for key in ("mean", "std"))
+        return normalised(head, mean, deviation).to(self.layout.device)
