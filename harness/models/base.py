@@ -111,6 +111,8 @@ class Adapter(ABC):
     """Whether its scores are meant to lie between 0 and 1, as probabilities do: a doctor looks for a sigmoid too many in all others."""
     remote: bool = False
     """Whether a forward pass asks somebody's server, which may cost money: such a model is not examined unless one asks for it."""
+    runs_code: ClassVar[bool] = False
+    """Whether loading runs code from the model's repository, which needs --trust-remote-code."""
     replicate: int = 0
     """Which time the engine scores the texts of the next `forward`: a model that remembers answers must ask anew for another."""
     sites: Mapping[str, Sequence[Site]] = MappingProxyType({})

@@ -71,6 +71,8 @@ def resolve(
     require_consent(given, config)
     chosen = adapter or given.adapter or _recognised(files, config, source)
     name, kind = (chosen, ADAPTERS.get(chosen)) if isinstance(chosen, str) else (chosen.__qualname__, chosen)
+    if kind.runs_code and not trust_remote_code:
+        raise InputError(f"{source} runs code of its repository: read it, then add --trust-remote-code if you trust it")
     tensors = _tensors(files)
     device = pick_device(device)
     decided = {
