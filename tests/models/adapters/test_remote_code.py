@@ -51,8 +51,8 @@ class OwnModel(LlamaPreTrainedModel):
 TEXTS = [
     unit("How do I bake bread at home?", "Mix flour, water, yeast and salt."),
     unit("Hello", "No."),
-    unit("Hello", "Yes."),
     unit("What is a star?", "I do not know.", "Please tell me more!", "Sorry, I can not help with that."),
+    unit("Hello", "Yes."),
 ]
 
 
