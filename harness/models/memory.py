@@ -2,24 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from harness.errors import InputError
 
-LIMIT, USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-"""What a container may use and does, in bytes, where it says so."""
+MOUNT, OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+"""Where Linux shows control groups, and where it says in which ones this process is."""
+
+COUNTERS = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
+"""Files of a group with its limit and its use, in version 2 and in version 1."""
 
 
 def available() -> int:
     """Bytes that can be had without swapping: of the machine, and no more than its container has left."""
     import psutil
 
-    free = int(psutil.virtual_memory().available)
-    try:
-        limit, used = (path.read_text().strip() for path in (LIMIT, USED))
-        return min(free, int(limit) - int(used))
-    except (OSError, ValueError):  # no container, or one without a limit ("max")
-        return free
+    return min([int(psutil.virtual_memory().available), *filter(None, map(left, groups()))])
+
+
+def left(group: Path) -> int | None:
+    """What a control group may still take, in bytes; None where it has no limit.
+
+    Pages of files that were only read count as used there, but make way: after a model was hashed they are as many as its weights.
+    """
+    for limit, used in COUNTERS:
+        try:
+            most, now = (int((group / name).read_text()) for name in (limit, used))
+            rows = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        except (OSError, ValueError):  # Not this version, or no limit ("max").
+            continue
+        cached = int(rows.get("total_inactive_file", rows.get("inactive_file", 0)))
+        return max(1, most - now + cached)
+    return None
+
+
+def groups() -> Iterator[Path]:
+    """The control groups that bound the memory of this process, the innermost first; none where there are no such groups."""
+    lines = OWN.read_text().splitlines() if OWN.is_file() else []
+    for _, controllers, path in (line.split(":", 2) for line in lines):
+        if "memory" in controllers.split(",") or not controllers:
+            top = MOUNT / "memory" if controllers else MOUNT
+            inner = top / path.lstrip("/")
+            yield from (inner, *(outer for outer in inner.parents if outer.is_relative_to(top)))
 
 
 def require_room(weights: int, free: int, name: str) -> None:
