@@ -27,6 +27,7 @@ from harness.models.spec import ModelSpec
 from harness.models.steps import Marker
 from harness.models.template import bind_template, parse_template
 from harness.preference import Message
+from tests.conftest import ROOT
 from tests.models.conftest import Tiny
 
 SHIPPED = {entry.name: entry.read() for entry in catalogue.shipped()}
@@ -240,6 +241,13 @@ def test_list_models_tells_adapter_and_licence() -> None:
         "summary": "DeBERTa-v3 encoder with one output",
     }
     assert {"null/random", "FOLDER", "ORG/NAME"} < set(rows)
+
+
+def test_the_page_of_kinds_has_every_adapter() -> None:
+    page = (ROOT / "harness" / "models" / "README.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"^\|[^|]*\| `([a-z0-9-]+)` \|", page, re.MULTILINE))
+    ours = {f.stem.replace("_", "-") for f in (ROOT / "harness" / "models" / "adapters").glob("[a-z]*.py")}
+    assert told == ours - {"backbone", "null", "scores-file"}  # These are nobody's reward models.
 
 
 # --- when it counts -------------------------------------------------------------------------------
