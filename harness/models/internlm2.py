@@ -68,7 +68,7 @@ def llama_tensors(tensors: Mapping[str, torch.Tensor], config: Mapping[str, Any]
             found |= _unfused(name, tensor, config)
         else:
             pattern = "|".join(map(re.escape, NAMES))
-            found[re.sub(rf"(?<![\w])({pattern})(?=\.)", lambda part: NAMES[part[1]], name)] = tensor
+            found[re.sub(rf"({pattern})(?=\.)", lambda part: NAMES[part[1]], name)] = tensor
     return found
 
 

@@ -17,7 +17,8 @@ TEMPLATE = r"{% for m in messages %}{{ '' if loop.first else '\n\n' }}" + TURN +
 class UltraRM(ValueHead):
     """Kind C3: `regression_head`, without bias, on the last token's state; turns are `Human: …` and `Assistant: …`, a blank line between.
 
-    Source: the code of UltraFeedback that trains it, and reward-bench (`rewardbench/models/openbmb.py`).
+    Source: the code of UltraFeedback that trains it, reward-bench (`rewardbench/models/openbmb.py`), and the template on the
+    model card, whose examples have one line feed instead.
     """
 
     head_names = ("regression_head",)
