@@ -36,7 +36,7 @@ def planted_speaker(folder: Path, says: Mapping[str, Sequence[str]], **tokenizer
     tokenizer.model_max_length = LENGTH
     tokenizer.add_tokens(sorted({piece for pieces in says.values() for piece in pieces}))
     n = len(tokenizer)
-    model = _llama(tokenizer, num_hidden_layers=1, hidden_size=n + n % 4, num_key_value_heads=4)
+    model = _llama(tokenizer, num_hidden_layers=1, hidden_size=n + -n % 8, num_key_value_heads=4)
     follows = torch.full((n,), tokenizer.eos_token_id)
     for last, pieces in says.items():
         chain = [tokenizer.convert_tokens_to_ids(token) for token in (last, *pieces)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import string
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, DebertaV2Model, DebertaV2Tokenizer, T5Tokenizer
 
 import harness
@@ -20,12 +18,10 @@ from harness.models.base import Unencodable
 from harness.models.resolve import resolve
 from harness.models.spec import ModelSpec
 from harness.testing.conformance import check_adapter
-from harness.testing.tiny import COMMON
+from tests.models import checkpoints
+from tests.models.checkpoints import MARKS
 from tests.models.conftest import unit
 
-WORDS = ["the", "cat", "sat", "on", "mat", "yes", "no", "what", "is", "it"]
-PIECES = [("▁", -3.0), *((f"▁{word}", -5.0) for word in WORDS), *((c, -8.0) for c in (*string.printable[:95], "\n"))]
-MARKS = ["<|source|>", "<|candidate1|>", "<|candidate2|>"]
 ASKED = [("what is it?", "the cat", "no"), ("the mat", "yes yes yes", "the cat sat on the mat"), ("it", "a", "b")]
 
 
@@ -42,29 +38,7 @@ PAIRS = [p for texts in ASKED for p in (pair(*texts), pair(*texts)[::-1])]
 
 @pytest.fixture(scope="module")
 def pair_rm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny PairRM, its tensors named as in llm-blender/PairRM-hf."""
-    folder = tmp_path_factory.mktemp("pair-rm")
-    special = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
-    tokenizer = DebertaV2Tokenizer(vocab=[*((p, 0.0) for p in special), *PIECES], unk_id=3)
-    tokenizer.add_special_tokens({"additional_special_tokens": MARKS})
-    tokenizer.save_pretrained(folder)
-    ids = tokenizer.convert_tokens_to_ids(MARKS)
-    config = AutoConfig.for_model(
-        "deberta-v2", **COMMON, vocab_size=len(tokenizer), relative_attention=True, pos_att_type=["p2c", "c2p"],
-        position_biased_input=False, type_vocab_size=0, n_tasks=2, drop_out=0.05, architectures=["DebertaV2PairRM"],
-        source_prefix_id=ids[0], cand1_prefix_id=ids[1], cand2_prefix_id=ids[2],
-    )  # fmt: skip
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        body = DebertaV2Model(config)
-        head = torch.nn.ModuleDict({"1": torch.nn.Linear(64, 32), "4": torch.nn.Linear(32, 2)})
-    config.save_pretrained(folder)
-    (folder / "config.json").write_text(
-        json.dumps(json.loads((folder / "config.json").read_text()) | {"architectures": ["DebertaV2PairRM"]})
-    )
-    tensors = {f"pretrained_model.{n}": t for n, t in body.state_dict().items()}
-    save_file({**tensors, **{f"head_layer.{n}": t for n, t in head.state_dict().items()}}, folder / "model.safetensors", metadata={"format": "pt"})  # fmt: skip
-    return folder
+    return checkpoints.pair_rm(tmp_path_factory.mktemp("pair-rm"))
 
 
 def by_hand(folder: Path, texts: list[str]) -> float:
@@ -150,22 +124,7 @@ def test_what_is_no_pair_rm(pair_rm: Path, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module", params=[True, False], ids=["tied", "untied"])
 def steam(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny Flan-T5."""
-    folder = tmp_path_factory.mktemp("steam")
-    special = ["<pad>", "</s>", "<unk>"]
-    tokenizer = T5Tokenizer(vocab=[*((p, 0.0) for p in special), *PIECES, ("▁A", -5.0), ("▁B", -5.0)], extra_ids=0)
-    tokenizer.save_pretrained(folder)
-    config = AutoConfig.for_model(
-        "t5", d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, decoder_start_token_id=0, pad_token_id=0,
-        eos_token_id=1, vocab_size=len(tokenizer), tie_word_embeddings=request.param, feed_forward_proj="gated-gelu",
-    )  # fmt: skip
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = AutoModelForSeq2SeqLM.from_config(config)
-        for parameter in model.parameters():
-            torch.nn.init.normal_(parameter, std=0.2)
-    model.save_pretrained(folder)
-    return folder
+    return checkpoints.steam_shp(tmp_path_factory.mktemp("steam"), request.param)
 
 
 def test_steam_shp_is_the_softmax_over_both_letters(steam: Path) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from harness.errors import InputError
@@ -18,6 +15,7 @@ from harness.models.base import Unencodable
 from harness.models.resolve import resolve
 from harness.models.spec import Heads, ModelSpec
 from harness.testing.conformance import check_adapter
+from tests.models.checkpoints import STEP, random, with_head
 from tests.models.conftest import Tiny, unit
 
 REPLIES = ["mix flour\n\nlet it rise\n\nbake it", "yes", "the cat\n\n\n\nsat on the mat", "no\n\nno"]
@@ -25,30 +23,16 @@ TEXTS = [unit(f"How do I bake {i}?", reply) for i, reply in enumerate(REPLIES)]
 STEPS = [["mix flour", "let it rise", "bake it"], ["yes"], ["the cat", "sat on the mat"], ["no", "no"]]
 
 
-def random(*shape: int, seed: int = 0) -> torch.Tensor:
-    return 0.2 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
 def reduced(p: torch.Tensor) -> list[float]:
     return [float(p[-1]), float(p.min()), float(p.prod()), float(p.mean())]
 
 
 @pytest.fixture
-def write(tiny: Tiny, load: Callable[..., Any], tmp_path: Path) -> Callable[..., Path]:
+def write(tmp_path: Path) -> Callable[..., Path]:
     """`write(heads, architecture)`: a tiny Qwen2 body whose tokenizer knows `<extra_0>`, and another head."""
 
     def make(heads: dict[str, torch.Tensor], architecture: str) -> Path:
-        tokenizer = AutoTokenizer.from_pretrained(tiny("qwen2"))
-        tokenizer.add_special_tokens({"additional_special_tokens": ["<extra_0>"]})
-        tokenizer.save_pretrained(tmp_path)
-        body = {f"model.{name}": t for name, t in load("qwen2").model.state_dict().items()}
-        table = body["model.embed_tokens.weight"]
-        body["model.embed_tokens.weight"] = torch.cat([table, random(len(tokenizer) - len(table), 32)])
-        settings = json.loads((tiny("qwen2") / "config.json").read_text())
-        settings |= {"architectures": [architecture], "vocab_size": len(tokenizer)}
-        (tmp_path / "config.json").write_text(json.dumps(settings))
-        save_file({**body, **heads}, tmp_path / "model.safetensors", metadata={"format": "pt"})
-        return tmp_path
+        return with_head(tmp_path, heads, "qwen2", special=STEP, architectures=[architecture])
 
     return make
 

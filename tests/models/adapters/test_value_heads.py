@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from harness.models.base import Unencodable
 from harness.models.resolve import resolve
 from harness.models.spec import ModelSpec
 from harness.testing.conformance import check_adapter
+from tests.models.checkpoints import random, with_head
 from tests.models.conftest import Tiny, unit
 
 TEXTS = [
@@ -30,31 +32,10 @@ TEXTS = [
 Write = Callable[..., Path]
 
 
-def random(*shape: int, seed: int = 0) -> torch.Tensor:
-    return 0.1 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
 @pytest.fixture
-def write(load: Callable[..., Any], tiny: Tiny, tmp_path: Path) -> Write:
-    """`write(heads, tokenizer changes, **config)`: the tiny Llama's body with other tensors and config entries."""
-
-    def make(
-        heads: dict[str, torch.Tensor], side: str = "", tokens: dict[str, str] | None = None, **config: Any
-    ) -> Path:
-        folder = tmp_path / "model"
-        tokenizer = AutoTokenizer.from_pretrained(tiny("llama"))
-        for name, value in (tokens or {}).items():
-            setattr(tokenizer, name, value)
-        tokenizer.save_pretrained(folder)
-        settings = json.loads((tiny("llama") / "config.json").read_text())
-        (folder / "config.json").write_text(json.dumps(settings | config))
-        body = {f"model.{name}": t for name, t in load("llama").model.state_dict().items()}
-        files = {"model.safetensors": body if side else body | heads} | ({side: heads} if side else {})
-        for name, tensors in files.items():
-            save_file(tensors, folder / name, metadata={"format": "pt"})
-        return folder
-
-    return make
+def write(tmp_path: Path) -> Write:
+    """`write(heads, …)`: see `with_head`."""
+    return partial(with_head, tmp_path / "model")
 
 
 def states(load: Callable[..., Any], adapter: Any, at: Callable[[list[int]], int] = lambda ids: len(ids) - 1) -> Any:
@@ -152,7 +133,7 @@ def test_beaver_is_normalised_as_its_config_says(
 
 def test_templates_of_models_that_bring_none(write: Write) -> None:
     beaver, ultra = (
-        resolve(ModelSpec(model=str(write({head: random(1, 32)}, tokens={"chat_template": None}), ), adapter=adapter)).load()  # type: ignore[dict-item]
+        resolve(ModelSpec(model=str(write({head: random(1, 32)}, tokens={"chat_template": None})), adapter=adapter)).load()
         for head, adapter in (("score_head.weight", "beaver"), ("regression_head.weight", "ultra-rm"))
     )  # fmt: skip
     talk = [unit("a", "b", "c", "d")]
