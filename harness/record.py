@@ -17,6 +17,7 @@ from harness.results.result import Result
 from harness.results.schema import (
     Counts,
     DatasetRecord,
+    ExaminationRecord,
     MemberRecord,
     ModelRecord,
     ResultRecord,
@@ -52,6 +53,7 @@ def new_record(
         environment=made,
         run=started,
         disclosures=disclosures(record.members, asked.datasets),
+        examinations=tuple(e for m in subject.members if (e := _examination(m)) is not None),
     )
 
 
@@ -90,6 +92,15 @@ def _model_record(member: Member) -> ModelRecord:
         "training_datasets": spec.training_datasets,
     }
     return ModelRecord(**(fields | known))
+
+
+def _examination(member: Member) -> ExaminationRecord | None:
+    """What a doctor found of a member, now or earlier."""
+    found = member.engine.store.examination(member.resolved.fingerprint)
+    if found is None:
+        return None
+    kept = {name: found[name] for name in ("form", "version", "findings")}
+    return ExaminationRecord(member=member.member, seed=member.seed, **kept)
 
 
 def timing(subject: Subject) -> dict[str, Any]:

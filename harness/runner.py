@@ -14,6 +14,7 @@ from typing import Any
 from harness import datasets, metrics
 from harness.config import LoadOptions, Model, resolve_subject, resolve_tasks, task_params
 from harness.datasets import Suite
+from harness.doctor.automatic import examining
 from harness.engine.progress import Progress
 from harness.engine.store import ScoreStore
 from harness.errors import HarnessError, InputError
@@ -86,6 +87,7 @@ def run(
     todo = [p for p in planned if not kept.get(p.task.meta.name)]
     with ExitStack() as engines:
         for member in subject.members:
+            member.engine.open_pool = examining(member.engine.open_pool, memory)
             engines.callback(member.engine.close)
         fresh = score_and_record(todo, subject, results, started, overwrite) if todo else {}
     memory.close()

@@ -7,7 +7,21 @@ import sys
 
 import typer
 
-from harness.cli import board, compare, demo, label, listing, plot, recompute, rewrite, score, show, store, validate
+from harness.cli import (
+    board,
+    compare,
+    demo,
+    doctor,
+    label,
+    listing,
+    plot,
+    recompute,
+    rewrite,
+    score,
+    show,
+    store,
+    validate,
+)
 from harness.cli import run as run_verb
 from harness.errors import HarnessError
 
@@ -22,6 +36,7 @@ app.command("run")(run_verb.run)
 app.command("label")(label.label)
 app.command("rewrite")(rewrite.rewrite)
 app.command("score")(score.score)
+app.command("doctor")(doctor.doctor)
 app.command("recompute")(recompute.recompute)
 app.command("compare")(compare.compare)
 app.command("show")(show.show)

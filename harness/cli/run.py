@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,6 +68,8 @@ def run(
             model, found, **request, results=results, overwrite=overwrite, report=reporter, command=command_line()
         )
     show(done, as_json)
+    for warning in dict.fromkeys(text for result in done for text in result.failed_checks):
+        print(f"warning: {warning}. See: reward-harness doctor", file=sys.stderr)
     if any(r.record.status in ("error", "partial") for r in done):
         raise typer.Exit(1)
 

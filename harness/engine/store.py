@@ -6,10 +6,11 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import platformdirs
@@ -24,6 +25,7 @@ CREATE TABLE IF NOT EXISTS scores (key BLOB PRIMARY KEY, fingerprint TEXT, outpu
 CREATE TABLE IF NOT EXISTS captures (key BLOB, what TEXT, fingerprint TEXT, data BLOB, PRIMARY KEY (key, what));
 CREATE TABLE IF NOT EXISTS aggregates (key BLOB PRIMARY KEY, fingerprint TEXT, data BLOB) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS models (fingerprint TEXT PRIMARY KEY, name TEXT, description TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS examinations (fingerprint TEXT PRIMARY KEY, data TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, sha256 TEXT) WITHOUT ROWID;
 """
 CHUNK = 900  # below SQLite's historic limit of 999 parameters a statement
@@ -152,6 +154,17 @@ class ScoreStore:
         """Remember what a loaded model says of itself."""
         self._write("INSERT OR REPLACE INTO models VALUES (?,?,?)", [(fingerprint, name, json.dumps(description))])
 
+    def examination(self, fingerprint: str) -> dict[str, Any] | None:
+        """What a doctor last found of a model, or None."""
+        with self._readable():
+            sql = "SELECT data FROM examinations WHERE fingerprint = ?"
+            row = self._db.execute(sql, (fingerprint,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def put_examination(self, fingerprint: str, data: Mapping[str, Any]) -> None:
+        """Remember what a doctor found."""
+        self._write("INSERT OR REPLACE INTO examinations VALUES (?,?)", [(fingerprint, json.dumps(data))])
+
     def file_sha256(self, path: Path) -> str:
         """Sha256 of a file's bytes, memoised by path, size and modification time."""
         stat = path.stat()
@@ -178,7 +191,7 @@ class ScoreStore:
         """Forget everything; returns how many scores there were."""
         with self._readable():
             n = int(self._db.execute("SELECT COUNT(*) FROM scores").fetchone()[0])
-            for table in ("requests", "scores", "captures", "aggregates", "models", "files"):
+            for table in ("requests", "scores", "captures", "aggregates", "models", "examinations", "files"):
                 self._db.execute(f"DELETE FROM {table}")
             self._db.execute("VACUUM")
         return n

@@ -54,12 +54,24 @@ class Result:
             raise KeyError(f"{len(found)} metrics are called {name!r} with {dims}: {[m.dims for m in found][:8]}")
         return found[0]
 
+    @property
+    def failed_checks(self) -> list[str]:
+        """A line for every model in which a doctor found something that makes its scores wrong."""
+        record = self.record
+        models = {(m.member, m.seed): m.model.id for m in record.subject.members}
+        failed = {models[e.member, e.seed]: [f for f in e.findings if f.status == "fail"] for e in record.examinations}
+        return [
+            f"{model} fails {len(some)} of the doctor's checks: {'; '.join(f'{f.check}: {f.reason}' for f in some)}"
+            for model, some in failed.items()
+            if some
+        ]
+
     def summary(self, main: bool = False) -> str:
         """The result in lines of text: status, counts, then every metric with its interval, or only the `main` ones."""
         r = self.record
         head = f"{r.task.name}@{r.task.version}  {r.subject.name}  {r.status}" + (f": {r.reason}" if r.reason else "")
         counts = "  ".join(f"{k} {v}" for k, v in r.counts.model_dump().items())
-        return "\n".join([head, counts, *(line(m) for m in r.metrics if m.main or not main)])
+        return "\n".join([head, counts, *self.failed_checks, *(line(m) for m in r.metrics if m.main or not main)])
 
     def __repr__(self) -> str:
         main = [line(m) for m in self.record.metrics if m.main]

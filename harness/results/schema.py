@@ -12,7 +12,7 @@ from pydantic import Field
 from harness.models.spec import Frozen
 from harness.preference import canonical_json
 
-SCHEMA_VERSION = "1.2.0"
+SCHEMA_VERSION = "1.3.0"
 Status = Literal["success", "partial", "error", "not_applicable"]
 Trained = Literal["yes", "no", "unknown"]
 
@@ -178,8 +178,28 @@ class Disclosures(Frozen):
     evaluator: Literal["first_party", "third_party", "maintainer"] = "third_party"
 
 
+class CheckRecord(Frozen):
+    """What a doctor's check found: `reason` unless all is well, what was measured, what to do."""
+
+    check: str
+    status: Literal["ok", "warn", "fail", "skipped"]
+    reason: str = ""
+    measured: dict[str, Any] = Field(default_factory=dict)
+    advice: str = ""
+
+
+class ExaminationRecord(Frozen):
+    """What a doctor found of one member before its first result; `version` is that of the checks."""
+
+    member: str
+    seed: int
+    form: Literal["short", "full"]
+    version: str
+    findings: tuple[CheckRecord, ...]
+
+
 class ResultRecord(Frozen):
-    """One task on one subject. Everything under `run` and `environment` is ignored when results are compared."""
+    """One task on one subject. Everything under `run`, `environment` and `examinations` is ignored when results are compared."""
 
     schema_version: str = SCHEMA_VERSION
     status: Status
@@ -194,6 +214,8 @@ class ResultRecord(Frozen):
     samples: FileRecord | None = None
     arrays: FileRecord | None = None
     disclosures: Disclosures = Disclosures()
+    examinations: tuple[ExaminationRecord, ...] = ()
+    """One a member that was examined; none of a model whose scores were all remembered from before there was a doctor."""
 
     def path_parts(self) -> tuple[str, ...]:
         """Folders below the results root that identify this result: subject, revision, task, config."""

@@ -136,4 +136,4 @@ def _write_files(
 
 def content(record: ResultRecord) -> dict[str, object]:
     """What two records must share to be the same result: everything but when, where and by which versions it was made."""
-    return record.model_dump(mode="json", exclude={"run", "environment", "arrays", "numerics"})
+    return record.model_dump(mode="json", exclude={"run", "environment", "arrays", "numerics", "examinations"})
