@@ -13,11 +13,12 @@ from harness.leaderboard.sources import Identity, Refused, Source, admit, source
 from harness.leaderboard.spec import BoardSpec, ColumnSpec
 from harness.results.schema import MetricRecord, ResultRecord
 
-TRUNCATED, TRAINED, UNKNOWN = "†", "‡", "○"
+TRUNCATED, TRAINED, UNKNOWN, QUANTISED = "†", "‡", "○", "◇"
 LEGEND = {
     TRUNCATED: "more than 1 % of the texts were truncated",
     TRAINED: "trained on data of the task",
     UNKNOWN: "unknown whether trained on data of the task",
+    QUANTISED: "scored with quantised weights",
 }
 TRUNCATED_SHARE = 0.01
 Z95 = 1.959963984540054
@@ -127,12 +128,13 @@ def _row(spec: BoardSpec, identity: Identity, parts: Mapping[str, Source]) -> Ro
 def _marks(sources: Sequence[Source]) -> str:
     trained = {answer for source in sources for answer in source.trained}
     counts = [source.record.counts for source in sources]
-    truncated = any(c.truncated > TRUNCATED_SHARE * c.scored for c in counts)
-    return "".join(
-        mark
-        for mark, holds in ((TRUNCATED, truncated), (TRAINED, "yes" in trained), (UNKNOWN, "unknown" in trained))
-        if holds
-    )
+    holds = {
+        TRUNCATED: any(c.truncated > TRUNCATED_SHARE * c.scored for c in counts),
+        TRAINED: "yes" in trained,
+        UNKNOWN: "unknown" in trained,
+        QUANTISED: any(source.quantised for source in sources),
+    }
+    return "".join(mark for mark in LEGEND if holds[mark])
 
 
 def _metric(source: Source, column: ColumnSpec) -> MetricRecord | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from harness.preference import canonical_json
-from harness.results.schema import MetricRecord, ResultRecord
+from harness.results.schema import MemberRecord, MetricRecord, ResultRecord
 
 
 class Identity(NamedTuple):
@@ -57,10 +57,19 @@ class Source:
     @property
     def trained(self) -> set[str]:
         """Whether the row's models were trained on the task's data: `yes`, `no`, `unknown` of each."""
-        seats = [m for m in self.record.subject.members if m.member == self.member]
-        if not seats:
+        if not self._seats:
             return {self.record.disclosures.trained_on_task_data}
-        return {m.trained_on_task_data for m in seats}
+        return {m.trained_on_task_data for m in self._seats}
+
+    @property
+    def quantised(self) -> bool:
+        """Whether weights of the row's models were quantised."""
+        return any(m.model.quantization for m in self._seats or self.record.subject.members)
+
+    @property
+    def _seats(self) -> list[MemberRecord]:
+        """The members whose row it is; none where that is the whole subject's."""
+        return [m for m in self.record.subject.members if m.member == self.member]
 
     @property
     def unfit(self) -> str | None:

@@ -13,7 +13,7 @@ from harness.models.base import Resolved
 from harness.models.files import ModelFiles
 from harness.models.memory import available, require_room
 from harness.models.peft_adapter import TOLD, merged, plain_name
-from harness.models.quantised import arguments
+from harness.models.quantised import arguments, bytes_a_weight, method, require_plain_head
 
 if TYPE_CHECKING:
     import torch
@@ -154,8 +154,6 @@ def _load(resolved: Resolved, architecture: Any) -> tuple[Any, dict[str, Any]]:
     import torch
 
     spec, where = resolved.spec, places(resolved)
-    if resolved.patch is not None and spec.quantization is not None:
-        raise InputError(f"{resolved.name}: an adapter cannot be merged into quantised weights; leave quantization out")
     try:
         with _quiet():
             model, info = architecture.from_pretrained(
@@ -178,6 +176,7 @@ def _load(resolved: Resolved, architecture: Any) -> tuple[Any, dict[str, Any]]:
     model = model.eval().requires_grad_(False)
     # Nothing is generated: keys and values of all layers would only be copied, and held until the pass is over.
     model.config.get_text_config().use_cache = False
+    require_plain_head(spec, model)
     exact = spec.quantization is not None or model.dtype == getattr(torch, spec.dtype)
     assert exact, f"asked for {spec.dtype}, loaded {model.dtype}"
     return model, {name: [key for key in found if _name(key) not in brought] for name, found in info.items()}
@@ -251,17 +250,19 @@ def placement(weights: int, gpus: Sequence[int], free: Callable[[int], int]) -> 
 
 
 def weight_bytes(resolved: Resolved) -> int:
-    """Bytes of the weights in the resolved dtype: the files' size, converted from the number format the config names.
+    """Bytes of the weights once loaded: the files' size, converted from the number format the config names.
 
-    Of quantised weights the files' size, which settings that quantise while loading only make smaller.
+    Weights that are stored quantised stay as they are; those that are quantised while they are loaded take what that leaves.
     """
     import torch
 
-    files = _files(resolved)
-    loaded = getattr(torch, resolved.spec.dtype)
-    stored = getattr(torch, sniff.stored_dtype(files.config()), loaded)
+    files, spec = _files(resolved), resolved.spec
     size = sum(path.stat().st_size for path in files.weights())
-    return size if resolved.spec.quantization else size * loaded.itemsize // stored.itemsize
+    if method(files.config()) is not None:
+        return size
+    loaded = getattr(torch, spec.dtype)
+    stored = getattr(torch, sniff.stored_dtype(files.config()), loaded)
+    return int(size * (bytes_a_weight(spec.quantization) if spec.quantization else loaded.itemsize)) // stored.itemsize
 
 
 def _require_resident(resolved: Resolved, model: Any) -> None:

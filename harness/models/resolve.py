@@ -19,7 +19,7 @@ from harness.models.adapters.null import NAMES, find_null
 from harness.models.adapters.scores_file import find_scores
 from harness.models.base import ADAPTERS, Adapter, Resolved
 from harness.models.files import SPEC_FILE, ModelFiles, sha256_file
-from harness.models.quantised import require_consent
+from harness.models.quantised import require_consent, require_mergeable
 from harness.models.recognise import adapter_name
 from harness.models.remote import find_endpoint
 from harness.models.spec import ModelSpec
@@ -68,7 +68,7 @@ def resolve(
     config = files.config()
     given = given or _own_spec(files, source)
     _require_packages(given)
-    require_consent(given, config)
+    (require_mergeable if files.base else require_consent)(given, config)
     chosen = adapter or given.adapter or _recognised(files, config, source)
     name, kind = (chosen, ADAPTERS.get(chosen)) if isinstance(chosen, str) else (chosen.__qualname__, chosen)
     if kind.runs_code and not trust_remote_code:

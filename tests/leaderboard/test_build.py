@@ -172,6 +172,7 @@ def test_dims_must_match_exactly():
         ({"truncated": 3}, "†"),
         ({"trained": "yes"}, "‡"),
         ({"trained": "unknown", "truncated": 200}, "†○"),
+        ({"members": [{"member": "model", "seed": 0, "model": {**model("org/a"), "quantization": "awq"}}]}, "◇"),
     ],
 )
 def test_marks_say_what_a_reader_must_know(fields, marks):
