@@ -11,6 +11,7 @@ from typing import Any
 from harness.config import subject_revision
 from harness.disclosure import disclosures, trained_on
 from harness.errors import HarnessError
+from harness.preference import canonical_json
 from harness.results import store as files
 from harness.results.provenance import code_sha256, environment
 from harness.results.result import Result
@@ -87,6 +88,7 @@ def _model_record(member: Member) -> ModelRecord:
         "max_length": spec.max_length,
         "truncation": spec.truncation,
         "direction": spec.direction,
+        "quantization": canonical_json(spec.quantization) if spec.quantization else None,
         "trust_remote_code": resolved.trust_remote_code,
         "license": spec.license,
         "training_datasets": spec.training_datasets,

@@ -23,7 +23,7 @@ from harness.models.pooling import native, pooling
 from harness.models.shortcuts import check
 from harness.models.sites import Sites
 from harness.models.tree import Tree, single
-from harness.preference import Message, Unit, canonical_json
+from harness.preference import Message, Unit
 from harness.reading import Reading
 
 if TYPE_CHECKING:
@@ -189,7 +189,6 @@ class Readout(Adapter):
             "pooling": self.spec.pooling if self.per_token else "inside the model",
             "max_length": self.spec.max_length,
             "template_sha256": self.encoder.template.sha256,
-            "quantization": canonical_json(self.spec.quantization) if self.spec.quantization else None,
             "n_parameters": sum(p.numel() for p in self.model.parameters()),
             "masks_padding": self.mixes,
             "neurons_missing": self.neurons_missing,

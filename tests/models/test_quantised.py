@@ -6,6 +6,7 @@ import json
 import shutil
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,9 @@ from harness.models.loading import weight_bytes
 from harness.models.quantised import arguments, bytes_a_weight, require_plain_head
 from harness.models.resolve import resolve
 from harness.models.spec import ModelSpec
+from harness.preference import canonical_json
+from harness.record import _model_record
+from harness.subject import Member
 from harness.testing.conformance import check_adapter
 from tests.models.conftest import Tiny, unit
 
@@ -199,3 +203,10 @@ def test_an_adapter_is_not_merged_into_quantised_weights(tiny: Tiny, tmp_path: P
     for spec in (None, {"quant_method": "gptq"}):
         with pytest.raises(InputError, match=r"cannot be into weights quantised by gptq. Name an unquantised base"):
             resolve(ModelSpec(model=str(tmp_path / "adapter"), quantization=spec))
+
+
+def test_a_result_says_it(tiny: Tiny) -> None:
+    for settings, said in ((None, None), (EIGHT, canonical_json(EIGHT))):
+        resolved = resolve(ModelSpec(model=str(tiny("llama")), quantization=settings))
+        engine: Any = SimpleNamespace(resolved=resolved, description=dict)
+        assert _model_record(Member("model", 0, engine)).quantization == said
