@@ -8,7 +8,6 @@ import numpy as np
 
 from harness.doctor.finding import Finding, fail, ok, skipped, warn
 from harness.doctor.patient import Patient
-from harness.models.base import Encoded
 from harness.models.tree import grow, single
 
 
@@ -17,12 +16,10 @@ def padding(patient: Patient) -> Finding:
 
     Finds code that reads the last column of a batch padded on the right, and code that drops the attention mask.
     """
-    texts = patient.sample
-    batch = patient.raw(patient.forward([single(text) for text in texts]))
     return _same(
         patient,
-        batch,
-        patient.alone(texts),
+        patient.together,
+        patient.alone,
         "in a padded batch and alone",
         "pad on the right, pass the attention mask, and read each text at its own last token, not at the last column",
     )
@@ -30,12 +27,11 @@ def padding(patient: Patient) -> Finding:
 
 def order(patient: Patient) -> Finding:
     """One batch against the same batch backwards."""
-    rows = [single(text) for text in patient.sample]
-    there, back = patient.raw(patient.forward(rows)), patient.raw(patient.forward(rows[::-1]))[::-1]
+    backwards = patient.forward([single(text) for text in patient.sample[::-1]])
     return _same(
         patient,
-        there,
-        back,
+        patient.together,
+        patient.raw(backwards)[::-1],
         "in a batch and in the same batch backwards",
         "give outputs back in the order of the batch, and let nothing be computed over the batch",
     )
@@ -44,15 +40,18 @@ def order(patient: Patient) -> Finding:
 def sharing(patient: Patient) -> Finding:
     """Texts that begin alike in one row against the same texts alone, where the adapter says that it keeps them apart."""
     shares = patient.loaded().traits.shares
-    texts = [text for text in patient.sample if text.type_ids is None and len(text) <= shares]
-    if len(texts) < 2:
+    fitting = {
+        text.digest(): score
+        for text, score in zip(patient.sample, patient.alone, strict=True)
+        if text.type_ids is None and len(text) <= shares
+    }
+    if len(fitting) < 2:
         return skipped("the adapter shares no row between texts")
-    tree = grow(texts)
-    expected = dict(zip(map(Encoded.digest, texts), patient.alone(texts), strict=True))
+    tree = grow([text for text in patient.sample if text.digest() in fitting])
     return _same(
         patient,
         patient.raw(patient.forward([tree])),
-        np.array([expected[text.digest()] for text in tree.texts]),
+        np.array([fitting[text.digest()] for text in tree.texts]),
         "in one row with others and alone",
         "set the adapter's shares to 0",
     )

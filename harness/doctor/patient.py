@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.doctor.texts import UNITS
+from harness.doctor.texts import items, one_a_talk
 from harness.engine.replica import Replica, Side
 from harness.engine.work import Work
 from harness.errors import HarnessError
@@ -36,15 +36,16 @@ NOTHING = 0.1
 class Patient:
     """Every text is encoded and scored once, whatever checks ask for it. Scores are raw unless they are called oriented.
 
-    A model that only compares is shown pairs wherever another is shown texts.
+    A model that only compares is shown pairs wherever another is shown texts. `few`: all of it is shown one item.
     """
 
-    def __init__(self, resolved: Resolved, adapter: Adapter) -> None:
+    def __init__(self, resolved: Resolved, adapter: Adapter, few: bool = False) -> None:
         self.resolved, self.spec = resolved, resolved.spec
         self._replica: Replica | None = Replica(adapter)
         self.capabilities, self.said = adapter.capabilities, self.loaded().traits.description
         self.compares = "scores" not in adapter.capabilities
         self.remote, self.bounded, self.reads_unit_ids = adapter.remote, adapter.bounded, adapter.reads_unit_ids
+        self.items = (one_a_talk() if self.compares else items())[: 1 if few else None]
         self._outputs: dict[bytes, np.ndarray] = {}
 
     def loaded(self) -> Replica:
@@ -79,7 +80,7 @@ class Patient:
     @cached_property
     def encoded(self) -> list[Encoded | Unencodable]:
         """Our own texts as the model sees them."""
-        return self.encode(self.sides(UNITS))
+        return self.encode(self.sides(units(self.items)))
 
     @cached_property
     def texts(self) -> list[Encoded]:
@@ -132,9 +133,15 @@ class Patient:
         """Scores (texts,) of texts in padded batches."""
         return self.raw(self.outputs(texts))
 
-    def alone(self, texts: Sequence[Encoded]) -> np.ndarray:
-        """Scores (texts,) of texts that go through the model one at a time."""
-        return self.raw(np.concatenate([self.forward([single(text)]) for text in texts]))
+    @cached_property
+    def together(self) -> np.ndarray:
+        """Scores of the sample in one padded batch."""
+        return self.raw(self.forward([single(text) for text in self.sample]))
+
+    @cached_property
+    def alone(self) -> np.ndarray:
+        """Scores of the sample, one text at a time."""
+        return self.raw(np.concatenate([self.forward([single(text)]) for text in self.sample]))
 
     @cached_property
     def spread(self) -> float:

@@ -7,12 +7,12 @@ from scipy.stats import binomtest
 
 from harness.doctor.finding import Finding, fail, ok, skipped, warn
 from harness.doctor.patient import Patient
-from harness.doctor.texts import exchanged, items
+from harness.doctor.texts import exchanged
 from harness.models.base import Encoded
 from harness.outcomes import outcomes
 
-ALPHA = 0.05
-"""Level of the tests of accuracy against one half, each on its own side."""
+WRONG, RIGHT = 0.01, 0.05
+"""Levels of the tests of accuracy against one half: a model without any direction should hardly ever fail."""
 
 FLIPPED = 1 / 3
 """Share of pairs above which the order in which replies are shown decides too much."""
@@ -21,17 +21,17 @@ FLIPPED = 1 / 3
 def direction(patient: Patient) -> Finding:
     """Good replies against blank, gibberish and off-topic ones: sign test over dialogues against one half.
 
-    A dialogue counts as right where the good reply wins more than half of its three comparisons, ties as halves; one
-    that is exactly in between counts not at all.
+    A dialogue counts as right where the good reply wins more than half of its comparisons, ties as halves; one that is
+    exactly in between counts not at all.
     """
-    credit = outcomes(patient.table(items())).dropna(subset=["credit"])
+    credit = outcomes(patient.table(patient.items)).dropna(subset=["credit"])
     if credit.empty:
         return skipped("no comparison could be made")
     by_talk = credit.groupby("cluster_id")["credit"].mean()
     right, wrong = int((by_talk > 0.5).sum()), int((by_talk < 0.5).sum())
     kinds = credit.groupby("subset")["credit"].mean()
     measured = {"accuracy": credit["credit"].mean(), "right": right, "wrong": wrong} | dict(kinds.items())
-    if _p(right, wrong, "less") < ALPHA:
+    if _p(right, wrong, "less") < WRONG:
         return fail(
             f"bad replies win: {wrong} of {right + wrong} dialogues, where good replies stand against blank, gibberish and "
             "off-topic ones",
@@ -39,7 +39,7 @@ def direction(patient: Patient) -> Finding:
             "model was trained for something else than good replies, this is what it rewards",
             **measured,
         )
-    if _p(right, wrong, "greater") < ALPHA:
+    if _p(right, wrong, "greater") < RIGHT:
         return ok(**measured)
     return warn(
         f"good replies win in {right} dialogues and lose in {wrong}, against blank, gibberish and off-topic ones: no better than a coin",
@@ -54,7 +54,7 @@ def _p(right: int, wrong: int, alternative: str) -> float:
 
 def swap(patient: Patient) -> Finding:
     """Calling chosen rejected and rejected chosen turns accuracy a into 1 - a: only texts are scored, not their names."""
-    there, back = (outcomes(patient.table(some))["credit"].mean() for some in (items(), exchanged(items())))
+    there, back = (outcomes(patient.table(some))["credit"].mean() for some in (patient.items, exchanged(patient.items)))
     if np.isnan(there) or np.isnan(back):
         return skipped("no comparison could be made")
     measured = {"accuracy": there, "exchanged": back}

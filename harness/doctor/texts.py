@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
-from harness.preference import Conversation, Message, PreferenceItem, Unit, cluster_id, units
+from harness.preference import Conversation, Message, PreferenceItem, Unit, cluster_id
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,12 @@ def _item(talk: Talk, kind: str, bad: str) -> PreferenceItem:
     )
 
 
+def one_a_talk() -> tuple[PreferenceItem, ...]:
+    """The good reply of every talk against one reply, the kinds in turn: what costs two comparisons a talk and not six."""
+    whole = items()
+    return tuple(whole[i * len(KINDS) + i % len(KINDS)] for i in range(len(TALKS)))
+
+
 def exchanged(items: tuple[PreferenceItem, ...]) -> tuple[PreferenceItem, ...]:
     """The same items with the good reply called rejected."""
     return tuple(replace(item, chosen=item.rejected, rejected=item.chosen) for item in items)
@@ -175,7 +181,3 @@ def other_ends_after_a_long_prompt() -> Twins:
     words = " ".join(f"{talk.turns[0]} {talk.good}" for talk in TALKS).split()
     text = " ".join((words * (LONG // len(words) + 1))[:LONG])
     return _ends("a long prompt", (Message("user", f"{text}\n\n{ASK[0].content}"),))
-
-
-UNITS = tuple(units(items()))
-"""All texts of `items`, a talk's good reply once an item."""

@@ -16,17 +16,11 @@ BOS = {"auto": 1, "none": 0, "single": 1, "double": 2}
 
 
 def bos(patient: Patient) -> Finding:
-    """No more leading BOS tokens than the spec says.
-
-    The adapter says in `describe` which token that is (`bos_token_id`); else the first token is taken for it where all
-    texts begin with the same one, and a second of the kind is too many.
-    """
+    """No more leading BOS tokens than the spec says. The adapter says in `describe` which token that is (`bos_token_id`)."""
     said = patient.said.get("bos_token_id")
-    first = {int(text.ids[0]) for text in patient.texts if len(text)}
-    if said is None and len(first) != 1:
-        return skipped("the adapter names no BOS token, and not all texts begin with the same one")
-    token = int(str(said)) if said is not None else first.pop()
-    allowed = BOS[patient.spec.bos] if said is not None else max(1, BOS[patient.spec.bos])
+    if said is None:
+        return skipped("the adapter names no BOS token")
+    token, allowed = int(str(said)), BOS[patient.spec.bos]
     found = max(_leading(text.ids, token) for text in patient.texts)
     measured = {"token_id": token, "found": found, "allowed": allowed}
     if found > allowed:
