@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
 from harness.models import peft_adapter
 from harness.models.sniff import read_json
 from harness.preference import canonical_json
+
+if TYPE_CHECKING:
+    from harness.models.base import Resolved
 
 CONFIGS = (
     "config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
@@ -56,6 +59,13 @@ class ModelFiles:
             )
         safe = re.sub(r"[^A-Za-z0-9._-]+", "-", root.resolve().name) or "model"
         return cls(root, f"local/{safe}", None, trust_remote_code, allow_pickle)
+
+    @classmethod
+    def of(cls, resolved: Resolved) -> ModelFiles:
+        """The files of a model that was found."""
+        assert resolved.path is not None, "a model without files has none to load"
+        files = cls(resolved.path, resolved.name, None, resolved.trust_remote_code, resolved.allow_pickle)
+        return files if resolved.patch is None else replace(files, root=resolved.patch, base=files)
 
     def _glob(self, patterns: tuple[str, ...]) -> Iterator[Path]:
         return (path for pattern in patterns for path in sorted(self.root.glob(pattern)) if path.is_file())

@@ -1,31 +1,21 @@
-"""Weights into memory through transformers, with every tensor accounted for, on one device or over all GPUs."""
+"""Weights into memory through transformers, with every tensor accounted for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
 from harness.models import sniff
 from harness.models.base import Resolved
 from harness.models.files import ModelFiles
-from harness.models.memory import available, require_room
 from harness.models.peft_adapter import TOLD, merged, plain_name
-from harness.models.quantised import arguments, bytes_a_weight, method, require_plain_head
+from harness.models.placement import places, require_resident
+from harness.models.quantised import arguments, require_plain_head
 
 if TYPE_CHECKING:
     import torch
-
-ALONE = 0.85
-"""Part of a GPU's free memory that weights may take if others could take some of them: a batch needs the rest."""
-
-TOGETHER = 0.95
-"""Part of all free memory that weights may take where there is nowhere else to go."""
-
-ONE_DEVICE = frozenset({"flex_attention"})
-"""Attention implementations that cannot run in a model that lies on several GPUs."""
 
 SAVE_THE_HEAD = "Use the checkpoint that was saved with its reward head, or an adapter of its kind"
 
@@ -36,7 +26,7 @@ def load_tokenizer(resolved: Resolved) -> Any:
 
     try:
         return AutoTokenizer.from_pretrained(
-            _files(resolved).tokenizer_root, trust_remote_code=resolved.trust_remote_code
+            ModelFiles.of(resolved).tokenizer_root, trust_remote_code=resolved.trust_remote_code
         )
     except Exception as error:  # Many kinds, from three libraries: all mean that the files are no tokenizer.
         raise InputError(f"{resolved.name}: its tokenizer cannot be loaded: {first_line(error)}") from error
@@ -113,7 +103,7 @@ def stored_tensors(resolved: Resolved, wanted: Callable[[str], bool]) -> dict[st
     from safetensors import safe_open
 
     found: dict[str, torch.Tensor] = {}
-    for path in reversed(_files(resolved).weights()):  # An adapter's come last, so that they count.
+    for path in reversed(ModelFiles.of(resolved).weights()):  # An adapter's come last, so that they count.
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
                 names = {plain_name(name): name for name in file.keys()}  # noqa: SIM118
@@ -126,14 +116,7 @@ def stored_tensors(resolved: Resolved, wanted: Callable[[str], bool]) -> dict[st
 
 def checkpoint_config(resolved: Resolved) -> dict[str, Any]:
     """The part of a model's config that describes its language model, as an adapter changes it."""
-    return dict(sniff.text_config(_files(resolved).config()))
-
-
-def _files(resolved: Resolved) -> ModelFiles:
-    """The files of a model that was found."""
-    assert resolved.path is not None, "a model without files has none to load"
-    files = ModelFiles(resolved.path, resolved.name, allow_pickle=resolved.allow_pickle)
-    return files if resolved.patch is None else replace(files, root=resolved.patch, base=files)
+    return dict(sniff.text_config(ModelFiles.of(resolved).config()))
 
 
 def load_backbone(resolved: Resolved) -> Any:
@@ -166,13 +149,13 @@ def _load(resolved: Resolved, architecture: Any) -> tuple[Any, dict[str, Any]]:
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
                 **_told(resolved),
-                **arguments(spec, _files(resolved).config()),
+                **arguments(spec, ModelFiles.of(resolved).config()),
                 **where,
             )
             brought = set() if resolved.patch is None else merged(model, resolved.patch, resolved.name)
     except (ValueError, ImportError, OSError, RuntimeError, KeyError) as error:
         raise InputError(f"{resolved.name} cannot be loaded: {first_line(error)}") from error
-    _require_resident(resolved, model)
+    require_resident(resolved, model)
     model = model.eval().requires_grad_(False)
     # Nothing is generated: keys and values of all layers would only be copied, and held until the pass is over.
     model.config.get_text_config().use_cache = False
@@ -184,7 +167,7 @@ def _load(resolved: Resolved, architecture: Any) -> tuple[Any, dict[str, Any]]:
 
 def _told(resolved: Resolved) -> dict[str, Any]:
     """What an adapter makes of its base's config, as arguments of `from_pretrained`."""
-    config = {} if resolved.patch is None else _files(resolved).config()
+    config = {} if resolved.patch is None else ModelFiles.of(resolved).config()
     return {key: config[key] for key in TOLD if key in config}
 
 
@@ -202,77 +185,6 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(told)
         if bar:
             logging.enable_progress_bar()
-
-
-def places(resolved: Resolved) -> dict[str, Any]:
-    """Where weights go, as arguments of `from_pretrained`: straight to one GPU, spread over all, or (none) to the CPU.
-
-    Device `cuda` stands for the first GPU, or all of them where it is too small; `cuda:N` for that one alone.
-    Raises InputError where the weights do not fit.
-    """
-    import torch
-
-    if resolved.backend != "cuda":
-        require_room(weight_bytes(resolved), available(), resolved.name)
-        return {}
-    _, _, number = resolved.device.partition(":")
-    gpus = [int(number)] if number else list(range(torch.cuda.device_count()))
-    try:
-        room = placement(weight_bytes(resolved), gpus, lambda gpu: torch.cuda.mem_get_info(gpu)[0])
-    except InputError as error:
-        raise InputError(f"{resolved.name}: {error}") from error
-    if len(room) == 1:
-        return {"device_map": {"": next(iter(room))}}
-    if resolved.spec.attn_implementation in ONE_DEVICE:
-        raise InputError(
-            f"{resolved.name} needs {len(room)} GPUs, and {resolved.spec.attn_implementation} works on one: its mask is a "
-            "function of tensors that stay where they are; use attn_implementation: sdpa, or a larger GPU"
-        )
-    return {"device_map": "auto", "max_memory": room}
-
-
-def placement(weights: int, gpus: Sequence[int], free: Callable[[int], int]) -> dict[int, int]:
-    """Which GPUs take weights of so many bytes, and how many bytes each may take: the first if it has room, else all.
-
-    `free` says how many bytes a GPU has left; it is asked of the others only where the first is too small.
-    Raises InputError where all of them are.
-    """
-    first = gpus[0]
-    if weights <= ALONE * free(first):
-        return {first: int(ALONE * free(first))}
-    room = {gpu: int(TOGETHER * free(gpu)) for gpu in gpus}
-    if weights > sum(room.values()):
-        raise InputError(
-            f"the weights take {weights / 1e9:.1f} GB and {len(gpus)} GPU(s) have {sum(map(free, gpus)) / 1e9:.1f} GB free, "
-            f"of which weights may fill {TOGETHER:.0%}; use more or larger GPUs, --dtype bfloat16, or --device cpu"
-        )
-    return room
-
-
-def weight_bytes(resolved: Resolved) -> int:
-    """Bytes of the weights once loaded: the files' size, converted from the number format the config names.
-
-    Weights that are stored quantised stay as they are; those that are quantised while they are loaded take what that leaves.
-    """
-    import torch
-
-    files, spec = _files(resolved), resolved.spec
-    size = sum(path.stat().st_size for path in files.weights())
-    if method(files.config()) is not None:
-        return size
-    loaded = getattr(torch, spec.dtype)
-    stored = getattr(torch, sniff.stored_dtype(files.config()), loaded)
-    return int(size * (bytes_a_weight(spec.quantization) if spec.quantization else loaded.itemsize)) // stored.itemsize
-
-
-def _require_resident(resolved: Resolved, model: Any) -> None:
-    """Layers are not divisible: where they leave gaps, transformers would quietly read the last ones from disk for every batch."""
-    spilled = [name for name, place in getattr(model, "hf_device_map", {}).items() if place in ("cpu", "disk")]
-    if resolved.backend == "cuda" and spilled:
-        raise InputError(
-            f"{resolved.name}: the GPUs' free memory holds all but {', '.join(spilled[:3])}; expected all of it: use more or "
-            "larger GPUs, or --device cpu"
-        )
 
 
 def _require_whole(name: str, info: dict[str, Any], numbers: str = "scores", cure: str = SAVE_THE_HEAD) -> None:

@@ -13,7 +13,7 @@ from tests.models.conftest import Tiny
 
 
 def test_a_model_larger_than_memory_is_refused(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.models.loading.available", lambda: 1000)
+    monkeypatch.setattr("harness.models.placement.available", lambda: 1000)
     with pytest.raises(
         InputError, match=r"local/llama: the weights take 0\.0 GB and 0\.0 GB of memory are free; use --dtype"
     ):

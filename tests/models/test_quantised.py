@@ -18,7 +18,7 @@ from transformers.quantizers.auto import AutoQuantizationConfig
 
 from harness.errors import InputError
 from harness.models.heads import linear
-from harness.models.loading import weight_bytes
+from harness.models.placement import weight_bytes
 from harness.models.quantised import arguments, bytes_a_weight, require_plain_head
 from harness.models.resolve import resolve
 from harness.models.spec import ModelSpec

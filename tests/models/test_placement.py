@@ -22,7 +22,7 @@ from harness.models import loading
 from harness.models.accumulate import Attribution, Moments
 from harness.models.base import Resolved
 from harness.models.last_layer import Pooled
-from harness.models.loading import ALONE, TOGETHER, placement, places, weight_bytes
+from harness.models.placement import ALONE, TOGETHER, placement, places, weight_bytes
 from harness.models.resolve import resolve
 from harness.models.spec import ModelSpec
 from harness.models.tree import grow
