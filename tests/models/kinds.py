@@ -87,7 +87,7 @@ kind("D2, D4 label tokens")(partial(language_model, "token-preference", "qwen3",
 
 @kind("D3 SteamSHP")
 def steam(folder: Path, _: ExitStack) -> ModelSpec:
-    return ModelSpec(model=str(steam_shp(folder)), adapter="steam-shp")
+    return ModelSpec(model=str(steam_shp(folder)), adapter="steam-shp", max_length=512)
 
 
 @kind("E implicit reward")
@@ -121,7 +121,7 @@ kind("G2 steps, a label each")(partial(language_model, "step-label", "llama", {}
 
 @kind("H1 PairRM")
 def pairwise(folder: Path, _: ExitStack) -> ModelSpec:
-    return ModelSpec(model=str(pair_rm(folder)))
+    return ModelSpec(model=str(pair_rm(folder)), options={"source_max_length": 96, "candidate_max_length": 48})
 
 
 def judge(adapter: str, says: str, folder: Path, _: ExitStack) -> ModelSpec:
