@@ -90,7 +90,8 @@ class ImplicitDPO(LanguageModel):
         import torch
 
         models = [self.whole, *([self.reference] if self.reference is not None else [])]
-        return torch.nn.ModuleList([model.get_output_embeddings() for model in models])
+        self.layers = [model.get_output_embeddings() for model in models]
+        return torch.nn.ModuleList(self.layers)
 
     def hidden(self, tensors: dict[str, Any]) -> torch.Tensor:
         """States of the policy and, behind them, of the reference: (rows, tokens, both widths)."""
@@ -127,12 +128,12 @@ class ImplicitDPO(LanguageModel):
         """log pi - log pi_ref of every target, (places,); of pi alone without a reference."""
         import torch
 
-        widths = [layer.weight.shape[1] for layer in self.head]
+        widths = [layer.weight.shape[1] for layer in self.layers]
         found = []
         for part, aim in zip(states.split(CHUNK), targets.split(CHUNK), strict=True):
             each = [
                 _log_probability(own, layer, config, aim)
-                for own, layer, config in zip(part.split(widths, dim=1), self.head, self.configs, strict=True)
+                for own, layer, config in zip(part.split(widths, dim=1), self.layers, self.configs, strict=True)
             ]
             found.append(each[0] - each[1] if len(each) > 1 else each[0])
         return torch.cat(found)

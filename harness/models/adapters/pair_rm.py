@@ -143,9 +143,8 @@ class PairRM(PairEncoder):
         import torch
 
         states = self.model.pretrained_model(**tensors).last_hidden_state
-        rows = np.arange(len(batch))[:, None]
-        places = np.array([[int(np.argmax(text.ids == mark)) for mark in self.marks] for text in batch])
-        rows, places = (torch.from_numpy(array).to(states.device) for array in (rows, places))
+        found = [[int(np.argmax(text.ids == mark)) for mark in self.marks] for text in batch]
+        rows, places = (torch.tensor(x, device=states.device) for x in ([[i] for i in range(len(batch))], found))
         source, first, second = states[rows, places].to(self.head[1].weight).unbind(1)
         return (self.head(torch.cat([source, first], -1)) - self.head(torch.cat([source, second], -1))).mean(-1)
 
@@ -201,7 +200,8 @@ class PairRM(PairEncoder):
     def _join(self, parts: Sequence[list[int]]) -> Encoded | Unencodable:
         """The three parts, each cut to what it may have, as one text."""
         total = self.spec.max_length or self.options.total
-        found, cut = [], False
+        found: list[list[int]] = []
+        cut = False
         room = total * self.options.source_max_length // self.options.total
         for i, (ids, mark) in enumerate(zip(parts, self.marks, strict=True)):
             if i:

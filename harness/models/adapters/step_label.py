@@ -40,9 +40,12 @@ class Options(StepOptions):
 
 
 class Style(Protocol):
-    """How a reply's steps are written, and how many tokens before a step's mark its label is foretold."""
+    """How a reply's steps are written."""
 
-    shift: int
+    @property
+    def shift(self) -> int:
+        """How many tokens before a step's mark its label is foretold."""
+        ...
 
     def bind(self, bound: BoundTemplate, tokenizer: Any, options: Options) -> BoundTemplate:
         """The template with the steps written so."""

@@ -77,7 +77,7 @@ class StepToken(Steps):
     def load_head(self, resolved: Resolved) -> torch.nn.Module:
         """The head that is stored, in float32; raises InputError for one of more than two outputs."""
         head = stack(load_below(resolved, *HEADS)).to(self.layout.device)
-        outputs = head[-1].out_features
+        outputs = list(head.parameters())[-1].shape[0]
         if outputs > 2:
             raise InputError(f"{self.source}: its head has {outputs} outputs; expected two classes or one logit")
         return head
