@@ -11,7 +11,7 @@ from harness.cli import options as o
 
 
 def score(
-    model: Annotated[str, typer.Option("--model", "-m", help="Folder, Hub id or null/NAME.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="Folder, Hub id, null/NAME or endpoint:FILE.")],
     input_: Annotated[Path, typer.Option("--input", "-i", help="JSONL, CSV or Parquet with prompt, chosen, rejected.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="JSONL to write; each line gains the scores.")],
     revision: o.Revision = None,
