@@ -17,9 +17,10 @@ from harness.preference import canonical_json
 if TYPE_CHECKING:
     from harness.models.base import Resolved
 
+VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "*.model", "*.tiktoken")
 CONFIGS = (
-    "config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-    "vocab.json", "vocab.txt", "merges.txt", "*.model", "*.tiktoken", "chat_template.jinja", "chat_template.json",
+    "config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", *VOCABULARIES,
+    "chat_template.jinja", "chat_template.json",
 )  # fmt: skip
 WEIGHTS = ("model*.safetensors", "model.safetensors.index.json")
 PICKLES = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
@@ -89,6 +90,10 @@ class ModelFiles:
         """Where the tokenizer lies: with the adapter if it brings one, else with its base."""
         own = any((self.root / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
         return self.root if own or self.base is None else self.base.tokenizer_root
+
+    def has_tokenizer(self) -> bool:
+        """Is there a file with the tokenizer's vocabulary?"""
+        return any(path.is_file() for pattern in VOCABULARIES for path in self.tokenizer_root.glob(pattern))
 
     def tokenizer_config(self) -> dict[str, Any]:
         """The tokenizer's config, empty where there is none."""

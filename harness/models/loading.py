@@ -21,15 +21,32 @@ SAVE_THE_HEAD = "Use the checkpoint that was saved with its reward head, or an a
 
 
 def load_tokenizer(resolved: Resolved) -> Any:
-    """The model's tokenizer; raises InputError where its files are absent or broken."""
+    """The model's tokenizer; raises InputError where its files are absent or broken, or those of another model."""
     from transformers import AutoTokenizer
 
-    try:
-        return AutoTokenizer.from_pretrained(
-            ModelFiles.of(resolved).tokenizer_root, trust_remote_code=resolved.trust_remote_code
+    files = ModelFiles.of(resolved)
+    if not files.has_tokenizer():  # transformers would make one up that knows no word.
+        raise InputError(
+            f"{resolved.name}: no tokenizer in {files.tokenizer_root}; expected tokenizer.json: copy the tokenizer of the model "
+            "that it was trained from beside the weights"
         )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(files.tokenizer_root, trust_remote_code=resolved.trust_remote_code)
     except Exception as error:  # Many kinds, from three libraries: all mean that the files are no tokenizer.
-        raise InputError(f"{resolved.name}: its tokenizer cannot be loaded: {first_line(error)}") from error
+        raise InputError(f"{resolved.name}: its tokenizer cannot be loaded: {_reason(resolved, error)}") from error
+    if (files.checkpoint / "config.json").is_file():
+        require_embedded(resolved, int(tokenizer.vocab_size) - 1)
+    return tokenizer
+
+
+def require_embedded(resolved: Resolved, largest: int) -> None:
+    """Raise InputError where a tokenizer or a template makes ids up to `largest`, and the model has no embedding for that."""
+    size = checkpoint_config(resolved).get("vocab_size")
+    if isinstance(size, int) and largest >= size:
+        raise InputError(
+            f"{resolved.name}: its tokenizer makes ids up to {largest} and its model has {size} embeddings; "
+            "they do not belong together: take both from the same repository"
+        )
 
 
 def load_classifier(resolved: Resolved) -> Any:
@@ -154,7 +171,7 @@ def _load(resolved: Resolved, architecture: Any) -> tuple[Any, dict[str, Any]]:
             )
             brought = set() if resolved.patch is None else merged(model, resolved.patch, resolved.name)
     except (ValueError, ImportError, OSError, RuntimeError, KeyError) as error:
-        raise InputError(f"{resolved.name} cannot be loaded: {first_line(error)}") from error
+        raise InputError(f"{resolved.name} cannot be loaded: {_reason(resolved, error)}") from error
     require_resident(resolved, model)
     model = model.eval().requires_grad_(False)
     # Nothing is generated: keys and values of all layers would only be copied, and held until the pass is over.
@@ -208,6 +225,13 @@ def _is_inside(model: Any, key: Any) -> bool:
 def _name(key: Any) -> str:
     """A tensor's name, as the account of loading lists it: alone, or in front of its two shapes."""
     return str(key[0] if isinstance(key, tuple) else key)
+
+
+def _reason(resolved: Resolved, error: Exception) -> str:
+    """What stood in the way of loading; of code that was not allowed, how to allow it."""
+    if "trust_remote_code" in str(error) and not resolved.trust_remote_code:
+        return "it needs code of its repository: read that, then add --trust-remote-code if you trust it"
+    return first_line(error)
 
 
 def first_line(error: Exception) -> str:

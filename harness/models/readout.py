@@ -17,7 +17,7 @@ from harness.models.batch import Layout
 from harness.models.cost import measure
 from harness.models.encoding import TextEncoder
 from harness.models.last_layer import Pooled, only_at
-from harness.models.loading import checkpoint_config, load_tokenizer
+from harness.models.loading import checkpoint_config, load_tokenizer, require_embedded
 from harness.models.neurons import ablated
 from harness.models.pooling import native, pooling
 from harness.models.shortcuts import check
@@ -52,7 +52,10 @@ class Readout(Adapter):
         self.checkpoint = checkpoint_config(resolved)
         self.tokenizer = load_tokenizer(resolved)
         self.encoder = self.bind()
-        self._require_vocabulary(self.checkpoint.get("vocab_size"))
+        require_embedded(
+            resolved,
+            max((int(t.ids.max()) for t in self.encoder.encode(EXAMPLES) if isinstance(t, Encoded)), default=0),
+        )
         self._require_pooling(self.checkpoint.get("pad_token_id"))
         self.model = self.load_model(resolved)
         self.sites = Sites(self.model)
@@ -261,18 +264,6 @@ class Readout(Adapter):
             raise ValueError(
                 f"{self.source}: a batch shares prefixes although a text of it has {longest} tokens; the mask that keeps "
                 f"texts apart is exact only up to {self.shares}"
-            )
-
-    def _require_vocabulary(self, size: int | None) -> None:
-        """Raise InputError where the tokenizer, or the template, makes ids for which the model has no embedding."""
-        if size is None:
-            return
-        own = int(self.tokenizer.vocab_size)
-        written = [int(text.ids.max()) + 1 for text in self.encoder.encode(EXAMPLES) if isinstance(text, Encoded)]
-        if max([own, *written]) > size:
-            raise InputError(
-                f"{self.source}: its tokenizer makes ids up to {max([own, *written]) - 1} and its model has {size} embeddings; "
-                "they do not belong together: take both from the same repository"
             )
 
     def _require_pooling(self, pad: int | None) -> None:
