@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.errors import HarnessError, InputError
-from harness.models import peft_adapter
+from harness.models import peft_adapter, sniff
 from harness.models.files import CODE, CONFIGS, HEADS, PICKLED_HEADS, PICKLES, SPEC_FILE, WEIGHTS, ModelFiles
 
 
 def find(repo: str, revision: str | None, trust_remote_code: bool, allow_pickle: bool) -> ModelFiles:
-    """A repository's configs at a revision (default: newest), downloaded or from the cache.
+    """A repository's configs and heads beside the weights at a revision (default: newest), downloaded or from the cache.
 
     Raises InputError where the repository or revision does not exist, is gated, or cannot be reached.
     """
-    wanted = [*CONFIGS, SPEC_FILE, peft_adapter.CONFIG, *(CODE if trust_remote_code else ())]
+    wanted = [*CONFIGS, *HEADS, SPEC_FILE, peft_adapter.CONFIG, *(CODE if trust_remote_code else ())]
     root = _snapshot(repo, revision, wanted)
     return ModelFiles(root, repo, root.name, trust_remote_code, allow_pickle)
 
@@ -28,13 +28,17 @@ def fetch_weights(files: ModelFiles) -> None:
 
 
 def tensor_names(files: ModelFiles) -> set[str] | None:
-    """Names of a repository's tensors, from the headers of its safetensors files; None where it has none or they cannot be read."""
+    """Names of a repository's tensors, from the headers of its safetensors files; None where it has none or they cannot be read.
+
+    A head in a file of its own is in no index: it is small, and was downloaded with the configs.
+    """
     from huggingface_hub import get_safetensors_metadata
 
     try:
-        return set(get_safetensors_metadata(files.name, revision=files.commit).weight_map)
+        stored = set(get_safetensors_metadata(files.name, revision=files.commit).weight_map)
     except Exception:  # noqa: BLE001 - whatever stands in the way: the config may show the kind alone, and weights are asked for later
-        return None
+        stored = set()
+    return stored | sniff.tensor_names(files.safetensors()) or None
 
 
 def _snapshot(repo: str, revision: str | None, patterns: list[str]) -> Path:

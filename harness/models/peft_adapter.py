@@ -134,7 +134,7 @@ def merged(model: Any, root: Path, name: str) -> set[str]:
         brought = _put(part, {n: t for n, t in tensors.items() if not _is_change(n, starts)}, name)
         config.modules_to_save, config.inference_mode = None, True
         adapted = PeftModel(part, config)
-        account = set_peft_model_state_dict(adapted, changes)
+        account: Any = set_peft_model_state_dict(adapted, changes)
         _require_all_used(account.unexpected_keys, [k for k in account.missing_keys if _is_change(k, starts)], name)
         adapted.merge_and_unload()
     except (ValueError, RuntimeError, KeyError, OSError, TypeError, AttributeError) as error:

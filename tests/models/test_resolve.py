@@ -8,12 +8,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from transformers import AutoTokenizer
 
 from harness.errors import InputError
@@ -288,6 +289,17 @@ def test_weights_of_a_language_model_are_not_downloaded(fake_hub: list[dict[str,
     with pytest.raises(InputError, match="language model"):
         resolve("org/name")
     assert len(fake_hub) == 1
+
+
+def test_a_head_beside_the_weights_shows_the_kind(
+    fake_hub: list[dict[str, Any]], model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(model, architectures=["LlamaForCausalLM"])
+    (model / "value_head.safetensors").write_bytes(save({"v_head.summary.weight": torch.ones(1, 32)}))
+    for known in ({"model.norm.weight": "model.safetensors"}, None):
+        stored = SimpleNamespace(weight_map=known) if known else None
+        monkeypatch.setattr("huggingface_hub.get_safetensors_metadata", lambda *_, stored=stored, **__: stored)
+        assert resolve("org/name").spec.adapter == "value-head"
 
 
 def test_pickles_and_code_are_downloaded_only_when_asked(fake_hub: list[dict[str, Any]], model: Path) -> None:
