@@ -12,6 +12,7 @@ from harness.doctor.finding import Finding, fail, ok, skipped, warn
 from harness.doctor.patient import Patient
 from harness.errors import InputError
 from harness.models.base import Resolved
+from harness.models.tree import single
 
 SEED = 20_240_229
 """Any seed that a first loading will hardly have had."""
@@ -23,10 +24,8 @@ def random_head(patient: Patient) -> Finding:
     """Loaded again under another torch seed, the model says the same; what does not is no part of the checkpoint."""
     if patient.resolved.instance is not None:
         return skipped("the adapter was handed over as an object and cannot be loaded again")
-    first = patient.scores(patient.sample)
     with _seeded():
-        again = _loaded_again(patient, patient.resolved)
-    worst = float(np.nanmax(np.abs(first - again), initial=0.0))
+        worst = _difference(patient, patient.resolved)
     measured = {"max_delta": worst, "allowed": patient.rounding}
     if worst > patient.rounding:
         return fail(
@@ -45,13 +44,11 @@ def attention(patient: Patient) -> Finding:
         return skipped("the adapter was handed over as an object and cannot be loaded again")
     if chosen in (None, EAGER):
         return skipped("its attention is eager already" if chosen else "the spec names no attention")
-    first = patient.scores(patient.sample)
     spec = patient.spec.model_copy(update={"attn_implementation": EAGER})
     try:
-        written_out = _loaded_again(patient, replace(resolved, spec=spec))
+        worst = _difference(patient, replace(resolved, spec=spec))
     except InputError as error:
         return skipped(f"it cannot be loaded with eager attention: {error}")
-    worst = float(np.nanmax(np.abs(first - written_out), initial=0.0))
     measured = {"attention": chosen, "max_delta": worst, "allowed": patient.rounding}
     if worst > patient.rounding:
         return warn(
@@ -64,15 +61,15 @@ def attention(patient: Patient) -> Finding:
     return ok(**measured)
 
 
-def _loaded_again(patient: Patient, resolved: Resolved) -> np.ndarray:
-    """Scores of the sample by a new instance; the first one is let go of before."""
-    texts = patient.sample
+def _difference(patient: Patient, resolved: Resolved) -> float:
+    """Largest difference of finite scores of the sample, in the same batch, by a new instance; the first is let go of before."""
+    texts, first = patient.sample, patient.together
     patient.release()
     other = Patient(resolved, resolved.load())
-    try:
-        return other.scores(texts)
-    finally:
-        other.release()
+    second = other.raw(other.forward([single(text) for text in texts]))
+    other.release()
+    both = np.isfinite(first) & np.isfinite(second)
+    return float(np.abs(first - second)[both].max(initial=0.0))
 
 
 @contextmanager

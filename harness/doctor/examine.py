@@ -18,16 +18,15 @@ def examine(resolved: Resolved, full: bool = True, adapter: Adapter | None = Non
     """Examine a model: about a hundred short texts in two dozen forward passes; one finding a check, in a fixed order.
 
     The full form loads it twice more: under another seed, and with eager attention. The short form does not, and asks
-    nothing of a model whose answers are costly. `adapter` is the model if it is in memory already. A model that
+    nothing of a model that writes its answers or lies behind an address. `adapter` is the model if it is in memory already. A model that
     cannot be loaded, or that raises, has failed; nothing is raised.
     """
     form: Form = "full" if full else "short"
     try:
-        model = adapter or resolved.load()
-        patient = Patient(resolved, model, few=not full and costly(model))
+        patient = Patient(resolved, adapter or resolved.load())
     except Exception as error:  # noqa: BLE001 - a third party's adapter may raise anything: that is the finding
         return failed_to_load(resolved.name, error, form, resolved.fingerprint)
-    del adapter, model  # The second copy needs its room.
+    del adapter  # The second copy needs its room.
     findings = (replace(ok(adapter=resolved.adapter.__name__), check=LOAD), *_findings(patient, full))
     return Examination(resolved.name, resolved.fingerprint, form, VERSION, findings)
 
@@ -47,11 +46,6 @@ def not_examined(resolved: Resolved, reason: str) -> Examination:
     """The examination of a model that was not examined."""
     skips = (replace(skipped(reason), check=name) for name in (LOAD, *(check.name for check in CHECKS)))
     return Examination(resolved.name, resolved.fingerprint, "short", VERSION, tuple(skips))
-
-
-def costly(adapter: Adapter) -> bool:
-    """Whether every answer takes a text to be written, or somebody's server."""
-    return "generates" in adapter.capabilities or adapter.remote
 
 
 def _findings(patient: Patient, full: bool) -> Iterator[Finding]:
@@ -75,8 +69,7 @@ def _run(check: Check, patient: Patient) -> Finding:
 
 def excused(check: Check, patient: Patient, full: bool) -> str:
     """Why a check does not apply to a model, or nothing."""
-    can = patient.capabilities
-    wordy = "generates" in can
+    can, wordy = patient.capabilities, "generates" in patient.capabilities
     reasons = {
         f"it offers {', '.join(sorted(can)) or 'nothing'}, and judges no text": not can & {"scores", "compares"},
         "it reads more of a text than the conversation, or another thing": patient.reads_unit_ids and not check.first,

@@ -36,16 +36,16 @@ NOTHING = 0.1
 class Patient:
     """Every text is encoded and scored once, whatever checks ask for it. Scores are raw unless they are called oriented.
 
-    A model that only compares is shown pairs wherever another is shown texts. `few`: all of it is shown one item.
+    A model that only compares is shown pairs wherever another is shown texts.
     """
 
-    def __init__(self, resolved: Resolved, adapter: Adapter, few: bool = False) -> None:
+    def __init__(self, resolved: Resolved, adapter: Adapter) -> None:
         self.resolved, self.spec = resolved, resolved.spec
         self._replica: Replica | None = Replica(adapter)
         self.capabilities, self.said = adapter.capabilities, self.loaded().traits.description
         self.compares = "scores" not in adapter.capabilities
         self.remote, self.bounded, self.reads_unit_ids = adapter.remote, adapter.bounded, adapter.reads_unit_ids
-        self.items = (one_a_talk() if self.compares else items())[: 1 if few else None]
+        self.items = one_a_talk() if self.compares else items()
         self._outputs: dict[bytes, np.ndarray] = {}
 
     def loaded(self) -> Replica:
