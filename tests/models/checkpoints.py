@@ -103,3 +103,70 @@ def steam_shp(folder: Path, tied: bool = True) -> Path:
             torch.nn.init.normal_(parameter, std=0.2)
     model.save_pretrained(folder)
     return folder
+
+
+def internlm2(folder: Path) -> Path:
+    """A tiny InternLM2 reward model, its tensors named and fused as in internlm/internlm2-1_8b-reward."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model(folder / "source", "llama"))
+    tokenizer.save_pretrained(folder)
+    shapes = {
+        "attention.wqkv": (64, 32), "attention.wo": (32, 32), "feed_forward.w1": (48, 32), "feed_forward.w3": (48, 32),
+        "feed_forward.w2": (32, 48), "attention_norm": (32,), "ffn_norm": (32,),
+    }  # fmt: skip
+    tensors = {
+        f"model.layers.{i}.{name}.weight": 3 * random(*shape, seed=10 * i + j)
+        for i in range(2)
+        for j, (name, shape) in enumerate(shapes.items())
+    }
+    tensors |= {"model.tok_embeddings.weight": random(len(tokenizer), 32), "model.norm.weight": torch.ones(32)}
+    save_file({**tensors, "v_head.weight": random(1, 32)}, folder / "model.safetensors", metadata={"format": "pt"})
+    config = {
+        "architectures": ["InternLM2ForRewardModel"], "model_type": "internlm2", "hidden_size": 32,
+        "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "vocab_size": len(tokenizer), "rms_norm_eps": 1e-6, "rope_theta": 10000, "max_position_embeddings": 128,
+        "bias": False, "hidden_act": "silu", "reward_token_id": tokenizer.convert_tokens_to_ids("<|start|>"),
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+CODE = """
+from dataclasses import dataclass
+import torch
+from transformers import LlamaConfig, LlamaModel, LlamaPreTrainedModel
+from transformers.utils import ModelOutput
+
+class OwnConfig(LlamaConfig):
+    model_type = "own"
+
+@dataclass
+class OwnOutput(ModelOutput):
+    score: torch.Tensor = None
+    parts: torch.Tensor = None
+    states: torch.Tensor = None
+
+class OwnModel(LlamaPreTrainedModel):
+    config_class = OwnConfig
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.model = LlamaModel(config)
+        self.score = torch.nn.Linear(config.hidden_size, 2, bias=False)
+        self.post_init()
+
+    def forward(self, input_ids, attention_mask):
+        states = self.model(input_ids, attention_mask).last_hidden_state
+        parts = self.score(states.mean(1))  # of padding, too
+        return OwnOutput(score=parts.sum(1), parts=parts, states=states)
+"""
+
+
+def own_code(folder: Path) -> Path:
+    """A tiny Llama whose folder holds the class that runs it."""
+    tiny_model(folder, "llama", num_labels=2)
+    (folder / "own.py").write_text(CODE)
+    config = json.loads((folder / "config.json").read_text())
+    own = {"architectures": ["OwnModel"], "model_type": "own"}
+    names = {"AutoConfig": "own.OwnConfig", "AutoModel": "own.OwnModel"}
+    (folder / "config.json").write_text(json.dumps(config | own | {"auto_map": names}))
+    return folder

@@ -15,7 +15,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from harness.models.spec import Heads, ModelSpec
 from harness.testing.tiny import tiny_language_model, tiny_model
 from tests.llm.server import script, sending, serving
-from tests.models.checkpoints import STEP, pair_rm, random, steam_shp, with_head
+from tests.models.checkpoints import STEP, internlm2, own_code, pair_rm, random, steam_shp, with_head
 from tests.models.speaking import planted_speaker
 
 Build = Callable[[Path, ExitStack], ModelSpec | str]
@@ -76,6 +76,11 @@ for name, (heads, settings) in VALUE_HEADS.items():
     kind(name)(partial(headed, heads, settings))
 
 
+@kind("C6 InternLM2")
+def intern(folder: Path, _: ExitStack) -> ModelSpec:
+    return ModelSpec(model=str(internlm2(folder)))
+
+
 def language_model(adapter: str, family: str, options: dict[str, Any], folder: Path, _: ExitStack) -> ModelSpec:
     return ModelSpec(model=str(tiny_language_model(folder, family)), adapter=adapter, options=options)
 
@@ -109,6 +114,12 @@ def adapted(folder: Path, _: ExitStack) -> ModelSpec:
     return ModelSpec(model=str(folder))
 
 
+@kind("F2 quantised weights")
+def quantised(folder: Path, _: ExitStack) -> ModelSpec:
+    path = tiny_model(folder, "llama", hidden_size=64, intermediate_size=128, head_dim=16)
+    return ModelSpec(model=str(path), quantization={"quant_method": "quanto", "weights": "int8"})
+
+
 @kind("G1 steps, a token each")
 def step_token(folder: Path, _: ExitStack) -> ModelSpec:
     heads = {"score.0.weight": random(8, 32), "score.2.weight": random(2, 8)}
@@ -132,6 +143,11 @@ def judge(adapter: str, says: str, folder: Path, _: ExitStack) -> ModelSpec:
 kind("I1 judge of two replies")(partial(judge, "judge-pairwise", "[[A]]"))
 kind("I2 judge with roles")(partial(judge, "judge-roles", '{"score_1": 4, "score_2": 2, "ranking": 2}'))
 kind("I3 judge of one reply")(partial(judge, "judge-pointwise", "4"))
+
+
+@kind("code of the repository")
+def remote_code(folder: Path, _: ExitStack) -> ModelSpec:
+    return ModelSpec(model=str(own_code(folder)), adapter="remote-code", options={"output": "score"})
 
 
 @kind("K scalar endpoint")

@@ -53,7 +53,7 @@ def adapter(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("kind")
         patch.setenv("REWARD_HARNESS_LLM_CACHE", str(folder / "replies"))
-        yield resolve(KINDS[request.param](folder / "model", stack)).load()
+        yield resolve(KINDS[request.param](folder / "model", stack), trust_remote_code=True).load()
 
 
 @given(st.lists(TURNS, min_size=1, max_size=3))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,37 +15,9 @@ from harness.models.base import Encoded
 from harness.models.resolve import resolve
 from harness.models.spec import ModelSpec
 from harness.testing.conformance import check_adapter
+from tests.models.checkpoints import CODE, own_code
 from tests.models.conftest import Tiny, unit
 
-CODE = """
-from dataclasses import dataclass
-import torch
-from transformers import LlamaConfig, LlamaModel, LlamaPreTrainedModel
-from transformers.utils import ModelOutput
-
-class OwnConfig(LlamaConfig):
-    model_type = "own"
-
-@dataclass
-class OwnOutput(ModelOutput):
-    score: torch.Tensor = None
-    parts: torch.Tensor = None
-    states: torch.Tensor = None
-
-class OwnModel(LlamaPreTrainedModel):
-    config_class = OwnConfig
-
-    def __init__(self, config):
-        super().__init__(config)
-        self.model = LlamaModel(config)
-        self.score = torch.nn.Linear(config.hidden_size, 2, bias=False)
-        self.post_init()
-
-    def forward(self, input_ids, attention_mask):
-        states = self.model(input_ids, attention_mask).last_hidden_state
-        parts = self.score(states.mean(1))  # of padding, too
-        return OwnOutput(score=parts.sum(1), parts=parts, states=states)
-"""
 TEXTS = [
     unit("How do I bake bread at home?", "Mix flour, water, yeast and salt."),
     unit("Hello", "No."),
@@ -57,15 +27,8 @@ TEXTS = [
 
 
 @pytest.fixture
-def model(tiny: Tiny, tmp_path: Path) -> Path:
-    """A tiny Llama whose folder holds the class that runs it."""
-    folder = Path(shutil.copytree(tiny("llama", num_labels=2), tmp_path / "own"))
-    (folder / "own.py").write_text(CODE)
-    config = json.loads((folder / "config.json").read_text())
-    own = {"architectures": ["OwnModel"], "model_type": "own"}
-    names = {"AutoConfig": "own.OwnConfig", "AutoModel": "own.OwnModel"}
-    (folder / "config.json").write_text(json.dumps(config | own | {"auto_map": names}))
-    return folder
+def model(tmp_path: Path) -> Path:
+    return own_code(tmp_path / "own")
 
 
 @pytest.fixture
