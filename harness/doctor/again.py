@@ -67,7 +67,6 @@ def _difference(patient: Patient, resolved: Resolved) -> float:
     patient.release()
     other = Patient(resolved, resolved.load())
     second = other.raw(other.forward([single(text) for text in texts]))
-    other.release()
     both = np.isfinite(first) & np.isfinite(second)
     return float(np.abs(first - second)[both].max(initial=0.0))
 

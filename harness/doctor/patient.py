@@ -15,6 +15,7 @@ from harness.engine.work import Work
 from harness.errors import HarnessError
 from harness.models.base import Adapter, Encoded, Resolved, Unencodable
 from harness.models.tree import Tree, single
+from harness.outcomes import outcomes
 from harness.preference import PreferenceItem, Unit, units
 from harness.task import ScoreTable, pair_rows
 
@@ -164,6 +165,11 @@ class Patient:
         return bool((np.abs(a - b) <= NOTHING * self.rounding).all())
 
     # --- items ------------------------------------------------------------------------------------
+
+    @cached_property
+    def credits(self) -> pd.DataFrame:
+        """What each of the model's items is worth: `harness.outcomes` of `table`."""
+        return outcomes(self.table(self.items))
 
     def table(self, items: Sequence[PreferenceItem]) -> ScoreTable:
         """The score table of some items as a run would fill it: oriented scores, or P(chosen preferred) over both orders."""

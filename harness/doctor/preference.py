@@ -24,7 +24,7 @@ def direction(patient: Patient) -> Finding:
     A dialogue counts as right where the good reply wins more than half of its comparisons, ties as halves; one that is
     exactly in between counts not at all.
     """
-    credit = outcomes(patient.table(patient.items)).dropna(subset=["credit"])
+    credit = patient.credits.dropna(subset=["credit"])
     if credit.empty:
         return skipped("no comparison could be made")
     by_talk = credit.groupby("cluster_id")["credit"].mean()
@@ -54,7 +54,8 @@ def _p(right: int, wrong: int, alternative: str) -> float:
 
 def swap(patient: Patient) -> Finding:
     """Calling chosen rejected and rejected chosen turns accuracy a into 1 - a: only texts are scored, not their names."""
-    there, back = (outcomes(patient.table(some))["credit"].mean() for some in (patient.items, exchanged(patient.items)))
+    other = outcomes(patient.table(exchanged(patient.items)))
+    there, back = (frame["credit"].mean() for frame in (patient.credits, other))
     if np.isnan(there) or np.isnan(back):
         return skipped("no comparison could be made")
     measured = {"accuracy": there, "exchanged": back}

@@ -280,6 +280,15 @@ class Tied(Script):
         return super().logits(ids, mask).clamp(-1, 1).round() + 5
 
 
+class Coin(Script):
+    """A number from the ids that means nothing."""
+
+    def logits(self, ids: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        assert mask is not None
+        places = torch.arange(1, ids.shape[1] + 1)
+        return ((ids * mask * places).sum(-1, keepdim=True) * 7919 % 1009).float() / 100 - 5
+
+
 class OneRow(Script):
     """Texts put one after the other in a row, with nothing to keep them apart."""
 
