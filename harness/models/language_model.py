@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
@@ -23,24 +23,31 @@ TWISTS: dict[str, Callable[[torch.Tensor, float], torch.Tensor]] = {
 """What a config's entries do to logits behind the last layer: Gemma 2's cap, Cohere's scale, Granite's divisor."""
 
 
-def twisted(logits: torch.Tensor, config: Mapping[str, Any]) -> torch.Tensor:
+def twisted(logits: torch.Tensor, model: Any) -> torch.Tensor:
     """Logits as the model gives them, from what its last layer gives."""
+    # The model's own config: a stored one may leave out what is its family's default.
+    config = model.config.get_text_config()
     for name, twist in TWISTS.items():
-        if config.get(name):
-            logits = twist(logits, float(config[name]))
+        if getattr(config, name, None):
+            logits = twist(logits, float(getattr(config, name)))
     return logits
 
 
-def require_tokenizer_token(tokenizer: Any, text: str, source: str) -> int:
-    """The one token that a label is; raises InputError with the tokens found where it is another number of them."""
-    ids = tokenizer.encode(text, add_special_tokens=False)
-    if len(ids) != 1:
-        found = ", ".join(map(repr, tokenizer.convert_ids_to_tokens(ids)))
+def require_tokenizer_token(tokenizer: Any, text: str, source: str, behind: str = "") -> int:
+    """The one token that a label is behind a text, which may be another than alone: tokenizers write spaces of their own.
+
+    Raises InputError with the tokens found where it is another number of them, or changes those of the text.
+    """
+    before, ids = (tokenizer.encode(some, add_special_tokens=False) for some in (behind, behind + text))
+    if len(ids) != len(before) + 1 or ids[:-1] != before:
+        same = next((i for i, (a, b) in enumerate(zip(before, ids, strict=False)) if a != b), len(before))
+        found = ", ".join(map(repr, tokenizer.convert_ids_to_tokens(ids[same:])))
+        place = f" behind {behind[-20:]!r}" if behind else ""
         raise InputError(
-            f"{source}: the label {text!r} is {len(ids)} tokens of its tokenizer ({found}); expected one: choose labels that are "
-            "one token each, a space in front included where the prompt ends without one"
+            f"{source}: the label {text!r} is {len(ids) - same} tokens of its tokenizer ({found}){place}; expected one of its "
+            "own: choose labels that are one token each, a space in front included where the prompt ends without one"
         )
-    return int(ids[0])
+    return int(ids[-1])
 
 
 class LanguageModel(Readout):
@@ -65,7 +72,7 @@ class LanguageModel(Readout):
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
         """Logits (places, tokens) of states (places, width), float32."""
-        return twisted(self.head(states), self.checkpoint)
+        return twisted(self.head(states), self.whole)
 
     def answers(self, logits: torch.Tensor, texts: Sequence[Encoded]) -> torch.Tensor:
         """Outputs (texts, heads) from the logits (places, tokens) of the texts' places."""

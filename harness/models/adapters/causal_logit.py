@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import Field
 
+from harness.errors import InputError
+from harness.models import sniff
 from harness.models.base import ADAPTERS, Resolved
 from harness.models.encoding import TextEncoder
 from harness.models.language_model import LanguageModel
@@ -36,6 +38,11 @@ class CausalLogit(LanguageModel):
         """The spec, read at the last token; raises InputError for an option that is none and where there is no template."""
         options = parse_options(Options, spec)
         require_template(spec)
+        size = sniff.text_config(config).get("vocab_size")
+        if isinstance(size, int) and options.token_id >= size:
+            raise InputError(
+                f"{spec.model}: options.token_id is {options.token_id}; expected one of its {size} tokens, from 0"
+            )
         return spec.model_copy(update={"options": options.model_dump(), "pooling": "last_attended"})
 
     def __init__(self, resolved: Resolved) -> None:

@@ -10,9 +10,11 @@ from pydantic import Field
 
 from harness.errors import InputError
 from harness.models.base import ADAPTERS, Encoded, Resolved, Unencodable
+from harness.models.files import ModelFiles
 from harness.models.language_model import LanguageModel, twisted
-from harness.models.loading import checkpoint_config, load_model
+from harness.models.loading import checkpoint_config, load_model, load_tokenizer
 from harness.models.options import parse_options
+from harness.models.readout import EXAMPLES
 from harness.models.shortcuts import close
 from harness.models.spec import Frozen, Heads, ModelSpec
 from harness.models.template import require_template
@@ -70,18 +72,17 @@ class ImplicitDPO(LanguageModel):
         """
         from transformers import AutoModelForCausalLM
 
-        self.configs = [self.checkpoint]
         self.reference = None
         place = resolved.companions.get("reference")
         if place is not None:
             beside = replace(resolved, path=place, patch=None)
-            self.configs.append(checkpoint_config(beside))
-            sizes = [config.get("vocab_size") for config in self.configs]
+            sizes = [config.get("vocab_size") for config in (self.checkpoint, checkpoint_config(beside))]
             if sizes[0] != sizes[1]:
                 raise InputError(
                     f"{self.source} has a vocabulary of {sizes[0]} tokens and its reference {self.options.reference} one of "
                     f"{sizes[1]}; expected the model it was trained from"
                 )
+            self._require_same_tokens(beside)
             self.reference = load_model(beside, AutoModelForCausalLM)
         return super().load_model(resolved)
 
@@ -89,9 +90,22 @@ class ImplicitDPO(LanguageModel):
         """The last layers of policy and reference, as they are: a copy in float32 of a whole vocabulary would be large."""
         import torch
 
-        models = [self.whole, *([self.reference] if self.reference is not None else [])]
-        self.layers = [model.get_output_embeddings() for model in models]
+        self.models = [self.whole, *([self.reference] if self.reference is not None else [])]
+        self.layers = [model.get_output_embeddings() for model in self.models]
         return torch.nn.ModuleList(self.layers)
+
+    def _require_same_tokens(self, beside: Resolved) -> None:
+        """Raise InputError where the reference has a tokenizer that reads words as other ids, though it has as many."""
+        if not ModelFiles.of(beside).has_tokenizer():
+            return
+        theirs = load_tokenizer(beside)
+        for message in (m for talk in EXAMPLES for m in talk):
+            own, other = (t.encode(message.content, add_special_tokens=False) for t in (self.tokenizer, theirs))
+            if own != other:
+                raise InputError(
+                    f"{self.source} reads {message.content!r} as the tokens {own[:8]} and its reference "
+                    f"{self.options.reference} as {other[:8]}; expected the model it was trained from"
+                )
 
     def hidden(self, tensors: dict[str, Any]) -> torch.Tensor:
         """States of the policy and, behind them, of the reference: (rows, tokens, both widths)."""
@@ -132,8 +146,8 @@ class ImplicitDPO(LanguageModel):
         found = []
         for part, aim in zip(states.split(CHUNK), targets.split(CHUNK), strict=True):
             each = [
-                _log_probability(own, layer, config, aim)
-                for own, layer, config in zip(part.split(widths, dim=1), self.layers, self.configs, strict=True)
+                _log_probability(own, layer, model, aim)
+                for own, layer, model in zip(part.split(widths, dim=1), self.layers, self.models, strict=True)
             ]
             found.append(each[0] - each[1] if len(each) > 1 else each[0])
         return torch.cat(found)
@@ -145,21 +159,18 @@ class ImplicitDPO(LanguageModel):
         found = []
         for text in examples:
             tensors = self.layout.tensors([single(text)])
-            models = [self.whole, *([self.reference] if self.reference is not None else [])]
             aim = torch.as_tensor(text.ids[1:].astype("int64"), device=outputs.device)[:, None]
-            logs = [m(**tensors).logits[0, :-1].float().log_softmax(-1).gather(1, aim)[:, 0] for m in models]
+            logs = [m(**tensors).logits[0, :-1].float().log_softmax(-1).gather(1, aim)[:, 0] for m in self.models]
             gains = (logs[0] - logs[1] if len(logs) > 1 else logs[0])[list(self.places(text))]
             found.append(self.options.beta * torch.stack([gains.sum(), gains.mean()]))
         if not close(self, outputs, torch.stack(found)):
             raise InputError(f"{self.source}: log-probabilities of a text are not what the models' last layers give")
 
 
-def _log_probability(
-    states: torch.Tensor, layer: Any, config: Mapping[str, Any], targets: torch.Tensor
-) -> torch.Tensor:
+def _log_probability(states: torch.Tensor, layer: Any, model: Any, targets: torch.Tensor) -> torch.Tensor:
     """log softmax of the logits at the targets, float32 (places,)."""
     import torch
 
     bias = None if layer.bias is None else layer.bias.float()
-    logits = twisted(torch.nn.functional.linear(states, layer.weight.float(), bias), config)
+    logits = twisted(torch.nn.functional.linear(states, layer.weight.float(), bias), model)
     return logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(dim=1)

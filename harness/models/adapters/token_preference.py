@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
+from harness.errors import InputError
 from harness.models.base import ADAPTERS, Encoded, PairwiseAdapter, Resolved, Unencodable
 from harness.models.encoding import TextEncoder
 from harness.models.language_model import LanguageModel, require_tokenizer_token
@@ -12,8 +13,8 @@ from harness.models.options import parse_options
 from harness.models.prompt import ROLES, bind_prompt, pair
 from harness.models.readout import EXAMPLES
 from harness.models.spec import Frozen, ModelSpec
-from harness.models.template import require_template
-from harness.preference import Message, Unit
+from harness.models.template import Unrenderable, require_template
+from harness.preference import Conversation, Message, Unit
 
 if TYPE_CHECKING:
     import torch
@@ -46,6 +47,10 @@ class TokenPreference(PairwiseAdapter, LanguageModel):
     def prepare(cls, spec: ModelSpec, config: Mapping[str, Any], tensors: Set[str] | None) -> ModelSpec:
         """The spec, read at the last token; raises InputError where the prompt is missing or an option is none."""
         options = parse_options(Options, spec)
+        if options.labels[0] == options.labels[1]:
+            raise InputError(
+                f"{spec.model}: options.labels are both {options.labels[0]!r}; expected one for each reply"
+            )
         require_template(spec)
         return spec.model_copy(update={"options": options.model_dump(mode="json"), "pooling": "last_attended"})
 
@@ -60,8 +65,12 @@ class TokenPreference(PairwiseAdapter, LanguageModel):
         return TextEncoder(self.tokenizer, self.spec, bound)
 
     def tokens(self) -> Sequence[int]:
-        """The labels' tokens."""
-        return [require_tokenizer_token(self.tokenizer, label, self.source) for label in self.options.labels]
+        """The labels' tokens, as they stand behind a question."""
+        try:
+            *_, asked = self.encoder.template.render(_questions()[0]).segments
+        except Unrenderable:
+            asked = ""
+        return [require_tokenizer_token(self.tokenizer, label, self.source, asked) for label in self.options.labels]
 
     def answers(self, logits: torch.Tensor, texts: Sequence[Encoded]) -> torch.Tensor:
         """P(first preferred), (pairs, 1)."""
@@ -73,5 +82,8 @@ class TokenPreference(PairwiseAdapter, LanguageModel):
 
     def examples(self) -> list[Encoded]:
         """Two questions of different length."""
-        talks = [(q, *(Message(role, reply.content) for role in ROLES)) for q, reply in EXAMPLES]
-        return [e for e in self.encoder.encode(talks) if isinstance(e, Encoded)]
+        return [e for e in self.encoder.encode(_questions()) if isinstance(e, Encoded)]
+
+
+def _questions() -> list[Conversation]:
+    return [(q, *(Message(role, reply.content) for role in ROLES)) for q, reply in EXAMPLES]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from harness.condition import Ablation, Condition
@@ -71,6 +72,24 @@ def test_a_soft_cap_matters_and_is_kept(tiny_lm: Tiny) -> None:
     assert np.abs(small).max() < 0.5 < np.abs(large).max()
 
 
+def test_a_cap_that_is_its_familys_default_need_not_be_in_the_config(tiny_lm: Tiny, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(tiny_lm("gemma2"), tmp_path / "bare"))
+    config = json.loads((path / "config.json").read_text())
+    assert config.pop("final_logit_softcapping") == 30
+    (path / "config.json").write_text(json.dumps(config))
+    stored = load_file(path / "model.safetensors")
+    stored["model.norm.weight"] = stored["model.norm.weight"] + 30  # logits so large that the cap is felt
+    save_file(stored, path / "model.safetensors", metadata={"format": "pt"})
+    adapter = resolve(ModelSpec(model=str(path), adapter="causal-logit")).load()
+    (text,) = adapter.encode(TEXTS[:1])
+    with torch.no_grad():
+        model = plain(path)[0]
+        ids = torch.tensor(text.ids[None].astype("int64"))
+        expected, free = model(ids).logits[0, -1, 0], model.lm_head(model.model(ids).last_hidden_state)[0, -1, 0]
+    assert abs(expected - free) > 1e-2
+    np.testing.assert_allclose(adapter.forward([text]).outputs[0, 0], expected, atol=1e-4)
+
+
 def test_a_twist_that_is_not_known_is_an_error(tiny_lm: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(__import__("harness.models.language_model", fromlist=["TWISTS"]).TWISTS, "final_logit_softcapping")  # fmt: skip
     spec = ModelSpec(model=str(tiny_lm("gemma2", final_logit_softcapping=0.5)), adapter="causal-logit")
@@ -85,6 +104,10 @@ def test_a_language_model_is_never_recognised_and_needs_a_template(tiny_lm: Tiny
         resolve(ModelSpec(model=str(tiny_lm("bert", is_decoder=True)), adapter="causal-logit"))
     with pytest.raises(InputError, match=r"options\.token: .*its options are token_id"):
         resolve(ModelSpec(model=str(tiny_lm("llama")), adapter="causal-logit", options={"token": 1}))
+    size = json.loads((tiny_lm("llama") / "config.json").read_text())["vocab_size"]
+    with pytest.raises(InputError, match=rf"options\.token_id is {size}; expected one of its {size} tokens"):
+        resolve(ModelSpec(model=str(tiny_lm("llama")), adapter="causal-logit", options={"token_id": size}))
+    assert resolve(ModelSpec(model=str(tiny_lm("llama")), adapter="causal-logit", options={"token_id": size - 1}))
 
 
 # --- D2, D4: labels -------------------------------------------------------------------------------
@@ -126,6 +149,26 @@ def test_a_label_must_be_one_token(tiny_lm: Tiny) -> None:
         resolve(preference(tiny_lm("llama"), labels=["Alpha", "B"])).load()
     with pytest.raises(InputError, match=r"options\.prompt: Field required"):
         resolve(ModelSpec(model=str(tiny_lm("llama")), adapter="token-preference"))
+    with pytest.raises(InputError, match=r"options\.labels are both 'A'"):
+        resolve(preference(tiny_lm("llama"), labels=["A", "A"]))
+
+
+def test_a_label_is_the_token_that_it_is_behind_the_question(tiny_lm: Tiny) -> None:
+    # Alone, this tokenizer writes a space in front of "no", which it does not behind a line feed.
+    path = tiny_lm("llama-sp")
+    with pytest.raises(
+        InputError, match=r"the label 'no' is 2 tokens of its tokenizer \('n', 'o'\) behind .*expected one"
+    ):
+        resolve(preference(path, labels=["no", "yes"])).load()
+    adapter = resolve(preference(path, labels=[" no", " yes"])).load()
+    asked = unit("Hello you", "No.", side="chosen"), unit("Hello you", "Yes, the cat sat.", side="rejected")
+    model, tokenizer = plain(path)
+    (text,) = adapter.encode_pairs([asked])
+    with torch.no_grad():
+        logits = model(torch.tensor(text.ids[None].astype("int64"))).logits[0, -1]
+    no, yes = tokenizer.convert_tokens_to_ids(["▁no", "▁yes"])
+    found = adapter.forward([text]).outputs[0, 0]
+    np.testing.assert_allclose(found, float(torch.sigmoid(logits[no] - logits[yes])), atol=1e-5)
 
 
 # --- E: implicit rewards --------------------------------------------------------------------------
@@ -197,6 +240,27 @@ def test_another_vocabulary_is_an_error_before_any_weight_is_loaded(tiny_lm: Tin
     spec = ModelSpec(model=str(tiny_lm("llama")), adapter="implicit-dpo", options={"reference": str(other)})
     with pytest.raises(InputError, match=r"vocabulary of \d+ tokens and its reference .* one of 9"):
         resolve(spec).load()
+
+
+def test_another_tokenizer_of_the_same_size_is_an_error_before_any_weight_is_loaded(
+    tiny_lm: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Path(shutil.copytree(tiny_lm("llama"), tmp_path / "other"))
+    spec = ModelSpec(model=str(tiny_lm("llama")), adapter="implicit-dpo", options={"reference": str(other)})
+    tokenizer = json.loads((other / "tokenizer.json").read_text())
+    tokenizer["added_tokens"] += [{**tokenizer["added_tokens"][0], "id": 499, "content": "<one more>"}]
+    (other / "tokenizer.json").write_text(json.dumps(tokenizer))
+    resolve(spec).load()  # A token of its own does not change how words are read.
+    words = tokenizer["model"]["vocab"]
+    words["a"], words["e"] = words["e"], words["a"]
+    (other / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with monkeypatch.context() as patch:
+        patch.setattr("harness.models.adapters.implicit_dpo.load_model", lambda *_: pytest.fail("weights are loaded"))
+        with pytest.raises(InputError, match=r"reads '.*' as the tokens .*expected the model it was trained from"):
+            resolve(spec).load()
+    for file in other.glob("tokenizer*"):
+        file.unlink()
+    resolve(spec).load()  # Nothing to compare with: a reference needs no tokenizer.
 
 
 def test_a_reply_without_tokens_has_no_reward(tiny_lm: Tiny) -> None:
