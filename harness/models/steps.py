@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from harness.errors import InputError
 from harness.models.base import Encoded, Unencodable
 from harness.models.readout import Readout
 from harness.models.spec import Frozen, Heads, ModelSpec
@@ -76,7 +77,15 @@ class Marker:
 
 
 def with_steps(spec: ModelSpec, reduction: Reduction) -> ModelSpec:
-    """The spec with all reductions as its outputs, of which one is the score, unless its own heads say otherwise."""
+    """The spec with all reductions as its outputs, of which one is the score, unless its own heads say otherwise.
+
+    Raises InputError for `truncation: left`: a step is judged by all that stands before it, so a reply's first steps must stay.
+    """
+    if spec.truncation == "left":
+        raise InputError(
+            f"{spec.model}: 'truncation: left' cuts a reply's first steps, by which the others are judged; "
+            "use 'prompt_left', which cuts the prompt and then the reply's end, or 'right'"
+        )
     heads = spec.heads or Heads(names=tuple(REDUCTIONS), weights=tuple(float(n == reduction) for n in REDUCTIONS))
     return spec.model_copy(update={"heads": heads, "pooling": "last_attended"})
 

@@ -10,8 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.models.steps import REDUCTIONS, Marker, split
-from harness.models.template import render_hh, render_pair_plain
+from harness.errors import InputError
+from harness.models.spec import Heads, ModelSpec
+from harness.models.steps import REDUCTIONS, Marker, split, with_steps
+from harness.models.template import BoundTemplate, Rendered, render_hh, render_pair_plain
 from tests.models.conftest import talk
 
 REPLIES = st.text(alphabet=st.sampled_from("ab \n|"), max_size=40)
@@ -43,3 +45,24 @@ def test_reductions(values: list[float]) -> None:
     expected = {"last": p[-1], "min": p.min(), "prod": p.prod(), "mean": p.mean()}
     for name, value in expected.items():
         assert found[name] == pytest.approx(float(value), abs=1e-6)
+
+
+def test_what_the_template_writes_behind_a_reply_stays() -> None:
+    def render(conversation: Any) -> Rendered:
+        reply = conversation[-1].content
+        return Rendered((f"<{reply}>",), (1, 1 + len(reply)), ((0, 1, 1 + len(reply)),))
+
+    bound = Marker("!").bind(BoundTemplate(render, complete=False, text=""), "|")
+    assert bound.render(talk("q", "a|b")).segments == ("<a!b!>",)
+
+
+def test_a_text_is_not_cut_where_its_steps_begin() -> None:
+    for truncation in ("prompt_left", "right", "error"):
+        assert with_steps(ModelSpec(model="m", truncation=truncation), "min").truncation == truncation
+    with pytest.raises(InputError, match="cuts a reply's first steps"):
+        with_steps(ModelSpec(model="m", truncation="left"), "min")
+
+
+def test_heads_of_the_spec_stand() -> None:
+    heads = Heads(names=("last", "min", "prod", "mean"), weights=(0.5, 0.5, 0, 0))
+    assert with_steps(ModelSpec(model="m", heads=heads), "prod").heads == heads

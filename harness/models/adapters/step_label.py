@@ -7,12 +7,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import numpy as np
 from pydantic import Field
 
-from harness.models.base import ADAPTERS, Encoded, Resolved
+from harness.errors import InputError
+from harness.models.base import ADAPTERS, Encoded, Resolved, Unencodable
 from harness.models.encoding import TextEncoder
 from harness.models.language_model import LanguageModel, require_tokenizer_token
 from harness.models.options import parse_options
+from harness.models.readout import EXAMPLES
 from harness.models.spec import ModelSpec
 from harness.models.steps import Marker, StepOptions, Steps, split, with_steps
 from harness.models.template import (
@@ -51,6 +54,12 @@ class Style(Protocol):
         """The template with the steps written so."""
         ...
 
+    def tokens(
+        self, labels: tuple[str, str], alone: Callable[[str], int], written: Callable[[str], Encoded | Unencodable]
+    ) -> Sequence[int]:
+        """The labels' tokens, from what a label is alone and from a text in which it is written behind every step."""
+        ...
+
 
 @dataclass(frozen=True)
 class Turns:
@@ -70,7 +79,7 @@ class Turns:
         if len(conversation) < 2 or conversation[-2].role != "user":
             raise Unrenderable("the message before the reply must be the user's question")
         *before, asked, reply = conversation
-        steps = [reply.content[a:b] for a, b in split(reply.content, options.separator)]
+        steps = [reply.content[a:b].strip() for a, b in split(reply.content, options.separator)]
         users = [f"{asked.content} {steps[0]}", *steps[1:]]
         label = Message("assistant", options.labels[0])
         talk = (*before, *(m for text in users for m in (Message("user", text), label)))
@@ -79,8 +88,23 @@ class Turns:
         if spans is None or len(spans) != len(talk):
             raise Unrenderable("the chat template rewrites its messages, so its labels cannot be found")
         labels = [start for _, start, _ in spans[len(before) + 1 :: 2]]
-        first = spans[len(before)][2] - len(steps[0].strip())
+        first = spans[len(before)][2] - len(steps[0])
         return replace(rendered, response=(first, spans[-1][2]), steps=tuple(labels))
+
+    def tokens(
+        self, labels: tuple[str, str], alone: Callable[[str], int], written: Callable[[str], Encoded | Unencodable]
+    ) -> Sequence[int]:
+        """The tokens in the label's place; raises InputError unless two texts of different label differ in that one token."""
+        right, wrong = (written(label) for label in labels)
+        if isinstance(right, Unencodable) or isinstance(wrong, Unencodable):
+            return [alone(label) for label in labels]
+        at = right.step_ends[0]
+        if len(right) != len(wrong) or list(np.flatnonzero(right.ids != wrong.ids)) != [at]:
+            raise InputError(
+                f"the labels {labels[0]!r} and {labels[1]!r} are not one token each where the chat template writes them; "
+                "put such labels into 'options: {labels: […]}' of the spec, as the model was trained with"
+            )
+        return [int(text.ids[at]) for text in (right, wrong)]
 
 
 @dataclass(frozen=True)
@@ -92,6 +116,12 @@ class Marked:
     def bind(self, bound: BoundTemplate, tokenizer: Any, options: Options) -> BoundTemplate:
         """The spec's template with the markers."""
         return Marker(options.marker, options.between).bind(bound, options.separator)
+
+    def tokens(
+        self, labels: tuple[str, str], alone: Callable[[str], int], written: Callable[[str], Encoded | Unencodable]
+    ) -> Sequence[int]:
+        """What the labels are alone: no text has them."""
+        return [alone(label) for label in labels]
 
 
 STYLES: dict[str, Style] = {"turns": Turns(), "marker": Marked()}
@@ -123,13 +153,26 @@ class StepLabel(Steps, LanguageModel):
 
     def bind(self) -> TextEncoder:
         """The steps in the spec's style."""
-        bound = bind_template(self.spec.template or "tokenizer", self.tokenizer)
-        return TextEncoder(self.tokenizer, self.spec, self.style.bind(bound, self.tokenizer, self.options))
+        return self._encoder(self.spec, self.options)
 
     def tokens(self) -> Sequence[int]:
-        """The labels' tokens."""
-        return [require_tokenizer_token(self.tokenizer, label, self.source) for label in self.options.labels]
+        """The labels' tokens where they stand; raises InputError where one is not one token."""
+        return self.style.tokens(
+            self.options.labels,
+            lambda label: require_tokenizer_token(self.tokenizer, label, self.source),
+            self._written,
+        )
 
     def answers(self, logits: torch.Tensor, texts: Sequence[Encoded]) -> torch.Tensor:
         """All reductions of the probabilities of a text's steps."""
         return self.reduced(logits.softmax(dim=1)[:, 0], texts)
+
+    def _encoder(self, spec: ModelSpec, options: Options) -> TextEncoder:
+        bound = bind_template(spec.template or "tokenizer", self.tokenizer)
+        return TextEncoder(self.tokenizer, spec, self.style.bind(bound, self.tokenizer, options))
+
+    def _written(self, label: str) -> Encoded | Unencodable:
+        """An example of one step with this label; not cut."""
+        options = self.options.model_copy(update={"labels": (label, label)})
+        (text,) = self._encoder(self.spec.model_copy(update={"max_length": None}), options).encode(EXAMPLES[:1])
+        return text

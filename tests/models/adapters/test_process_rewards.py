@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -168,3 +170,95 @@ def test_turns_need_a_question_and_a_template_that_shows_it(tiny_lm: Tiny) -> No
     assert "user's question" in refused.error
     earlier, _ = adapter.encode([unit("a", "b", "c", "one\n\ntwo"), TEXTS[0]])
     assert len(earlier.step_ends) == 2
+
+
+def relabelled(tiny_lm: Tiny, folder: Path, template: str) -> Path:
+    """A tiny language model whose chat template is another, with ` +` and ` -` one token each where a space stands before."""
+    shutil.copytree(tiny_lm("llama"), folder, dirs_exist_ok=True)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = template
+    tokenizer.save_pretrained(folder)
+    stored = json.loads((folder / "tokenizer.json").read_text())
+    vocabulary, merges = stored["model"]["vocab"], stored["model"]["merges"]
+    # The rarest tokens give way, so that the model's table still fits.
+    spare = sorted((i, t) for t, i in vocabulary.items() if len(t) > 3 and t.startswith("Ġ"))[-2:]
+    for (i, token), label in zip(spare, "+-", strict=True):
+        del vocabulary[token]
+        merges[:] = [m for m in merges if "".join(m) != token and token not in m]
+        vocabulary[f"Ġ{label}"] = i
+        merges.append(["Ġ", label])
+    (folder / "tokenizer.json").write_text(json.dumps(stored))
+    return folder
+
+
+def test_labels_are_the_tokens_that_stand_in_the_text(tiny_lm: Tiny, tmp_path: Path) -> None:
+    spaced = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"
+    path = relabelled(tiny_lm, tmp_path, spaced)
+    adapter = resolve(ModelSpec(model=str(path), adapter="step-label")).load()
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    labels = tokenizer.convert_tokens_to_ids(["Ġ+", "Ġ-"])
+    assert list(adapter.tokens()) == labels
+    assert labels != tokenizer.convert_tokens_to_ids(["+", "-"])
+    ids = tokenizer("user: q a\nassistant:", return_tensors="pt", add_special_tokens=False)["input_ids"]
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+    with torch.no_grad():
+        p = model(ids).logits[0, -1, labels].softmax(-1)[0]
+    found = adapter.forward(adapter.encode([unit("q", "a")])).outputs
+    np.testing.assert_allclose(found, [[float(p)] * 4], atol=1e-5)
+
+
+def test_labels_that_are_several_tokens(tiny_lm: Tiny) -> None:
+    for labels in (["xyzzy", "plugh"], ["+", "++"]):
+        spec = ModelSpec(model=str(tiny_lm("llama")), adapter="step-label", options={"labels": labels})
+        with pytest.raises(InputError, match="not one token each where the chat template writes them"):
+            resolve(spec).load()
+        marked = spec.model_copy(update={"options": {"labels": labels, "style": "marker"}})
+        with pytest.raises(InputError, match="expected one"):
+            resolve(marked).load()
+
+
+def test_every_step_is_judged_behind_the_right_label_of_those_before(tiny_lm: Tiny) -> None:
+    path = tiny_lm("llama")
+    spec = ModelSpec(model=str(path), adapter="step-label", options={"labels": ["*", "-"]})
+    adapter = resolve(spec).load()
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    (encoded,) = adapter.encode([unit("q", "\n one\n\n two ")])
+    talk = [("user", "q one"), ("assistant", "*"), ("user", "two"), ("assistant", "*")]
+    text = tokenizer.apply_chat_template([{"role": r, "content": c} for r, c in talk], tokenize=False)
+    assert tokenizer.decode(encoded.ids) == text
+    assert [tokenizer.decode([i]) for i in encoded.ids[list(encoded.step_ends)]] == ["*", "*"]
+
+
+def test_what_is_cut_is_the_prompt_and_then_the_replys_end(tiny_lm: Tiny) -> None:
+    path = tiny_lm("llama")
+    whole, cut = unit("How do I bake a cake?", "a b\n\nc d\n\ne f"), []
+    for max_length in (200, 40, 30, 18, 12):
+        adapter = resolve(ModelSpec(model=str(path), adapter="step-label", max_length=max_length)).load()
+        cut += adapter.encode([whole])
+    assert [len(text.step_ends) for text in cut[:-1]] == sorted((len(t.step_ends) for t in cut[:-1]), reverse=True)
+    text = adapter.tokenizer.decode(cut[1].ids)
+    assert "a b" in text
+    assert "bake" not in text
+    for encoded in cut:
+        assert isinstance(encoded, Unencodable) or all(
+            encoded.ids[i] == cut[0].ids[cut[0].step_ends[0]] for i in encoded.step_ends
+        )
+
+
+def test_a_template_that_rewrites_its_labels(tiny_lm: Tiny, tmp_path: Path) -> None:
+    path = relabelled(tiny_lm, tmp_path, "{% for m in messages %}{{ m['content'] | replace('+', 'yes') }}{% endfor %}")
+    adapter = resolve(ModelSpec(model=str(path), adapter="step-label")).load()
+    (refused,) = adapter.encode([unit("q", "a")])
+    assert isinstance(refused, Unencodable)
+    assert "rewrites its messages" in refused.error
+
+
+def test_what_parts_steps_and_what_begins_a_text(tmp_path: Path) -> None:
+    options = {"between": "\n\n", "separator": "\n"}
+    folder = with_head(tmp_path, MLP, "llama", special=STEP)
+    spec = ModelSpec(model=str(folder), adapter="step-token", options=options, template="raw", bos="double")
+    adapter = resolve(spec).load()
+    (encoded,) = adapter.encode([unit("q", "a\nb")])
+    bos = adapter.tokenizer.bos_token
+    assert adapter.tokenizer.decode(encoded.ids).removeprefix(bos * 2) == "q\na<extra_0>\n\nb<extra_0>"
+    assert [adapter.tokenizer.decode([i]) for i in encoded.ids[list(encoded.step_ends)]] == ["<extra_0>"] * 2
