@@ -78,22 +78,22 @@ class Examination:
 # --- how checks say it: the name of the check is added by whoever ran it ------------------------
 
 
-def ok(reason: str = "", **measured: Any) -> Finding:
+def ok(reason: str = "", /, **measured: Any) -> Finding:
     """Nothing to complain of."""
     return Finding("", "ok", reason, _json(measured))
 
 
-def warn(reason: str, advice: str, **measured: Any) -> Finding:
+def warn(reason: str, advice: str, /, **measured: Any) -> Finding:
     """Something a reader of the scores should know."""
     return Finding("", "warn", reason, _json(measured), advice)
 
 
-def fail(reason: str, advice: str, **measured: Any) -> Finding:
+def fail(reason: str, advice: str, /, **measured: Any) -> Finding:
     """Something that makes the scores wrong."""
     return Finding("", "fail", reason, _json(measured), advice)
 
 
-def skipped(reason: str, **measured: Any) -> Finding:
+def skipped(reason: str, /, **measured: Any) -> Finding:
     """The check does not apply here."""
     return Finding("", "skipped", reason, _json(measured))
 

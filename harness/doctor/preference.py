@@ -30,7 +30,9 @@ def direction(patient: Patient) -> Finding:
     by_talk = credit.groupby("cluster_id")["credit"].mean()
     right, wrong = int((by_talk > 0.5).sum()), int((by_talk < 0.5).sum())
     kinds = credit.groupby("subset")["credit"].mean()
-    measured = {"accuracy": credit["credit"].mean(), "right": right, "wrong": wrong} | dict(kinds.items())
+    measured = {"accuracy": credit["credit"].mean(), "right": right, "wrong": wrong} | {
+        str(k): v for k, v in kinds.items()
+    }
     if _p(right, wrong, "less") < WRONG:
         return fail(
             f"bad replies win: {wrong} of {right + wrong} dialogues, where good replies stand against blank, gibberish and "

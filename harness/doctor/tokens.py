@@ -9,6 +9,7 @@ import numpy as np
 from harness.doctor.finding import Finding, fail, ok, skipped, warn
 from harness.doctor.patient import Patient
 from harness.doctor.texts import OTHER_PROMPT, OTHER_REPLY, Twins, other_ends, other_ends_after_a_long_prompt
+from harness.engine.replica import Side
 from harness.models.base import Encoded
 
 BOS = {"auto": 1, "none": 0, "single": 1, "double": 2}
@@ -76,6 +77,7 @@ def encoded_twins(patient: Patient, twins: Twins) -> list[tuple[Encoded, Encoded
     A prompt is that of both replies of a pair, so what differs there differs in both. What cannot be encoded is left out.
     """
     a, b = twins.a, twins.b
+    asked: list[tuple[Side, Side]]
     if not patient.compares:
         asked = [((a, None), (b, None))]
     elif a.conversation[:-1] == b.conversation[:-1]:
