@@ -9,7 +9,7 @@ import pytest
 
 from harness.doctor import Examination, examine
 from harness.errors import InputError
-from harness.models.base import Adapter, Forwarded
+from harness.models.base import Adapter, Encoded, Forwarded
 from harness.models.resolve import resolve
 from tests.doctor import wild
 from tests.engine.fakes import Longer
@@ -17,6 +17,9 @@ from tests.engine.fakes import resolved as handed_over
 from tests.models.kinds import KINDS
 
 OTHERS = {
+    "replies that are refused": ("outputs", "warn", wild.NoBlanks, {}),
+    "scores over the batch": ("padding", "fail", wild.OverTheBatch, {}),
+    "ties that last digits break": ("order", "warn", wild.LastDigits, {}),
     "batches that are not sorted back": ("order", "fail", wild.Sorted, {}),
     "one dimension too few": ("outputs", "fail", wild.Flat, {}),
     "an exception": ("outputs", "fail", wild.Raises, {}),
@@ -71,6 +74,13 @@ def test_small_scores_between_0_and_1_are_only_a_warning(checkpoint):
             return super().logits(ids, mask) * 0.01 + 0.5
 
     assert examine(wild.resolved(checkpoint(wild.decoder), Small), full=False).finding("scale").status == "warn"
+
+
+def test_overflow_that_was_cut_is_found(checkpoint):
+    found = examine(wild.resolved(checkpoint(wild.large_numbers), wild.Clamped), full=False).finding("finite")
+    assert found.status == "fail"
+    assert found.measured["n_at_edge"] > 0
+    assert "bfloat16" in found.advice
 
 
 def test_a_model_without_direction_is_warned_of(checkpoint):
@@ -142,6 +152,25 @@ class First(Longer):
         return Forwarded(np.array([[0.9]] * len(batch), np.float32))
 
 
+class ReadsOneReply(Longer):
+    """Only one of the two replies is in the text."""
+
+    def __init__(self, place):
+        super().__init__()
+        self.place = place
+
+    def encode_pairs(self, pairs):
+        texts = [f"{p[0].conversation[:-1]} {p[self.place].conversation[-1].content}" for p in pairs]
+        return [Encoded(np.frombuffer(text.encode(), np.uint8).astype(np.int32)) for text in texts]
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_both_replies_must_be_in_the_text(place):
+    found = examine(handed_over(ReadsOneReply(place)), full=False)
+    assert set(found.failed) >= {"reply", "reply_end"}
+    assert found.finding("reply").measured["unseen"] == ["reply"]
+
+
 def test_pairs_have_checks_of_their_own():
     longer, logit, first = (examine(handed_over(a)) for a in (Longer(), Logit(), First()))
     assert logit.failed == ("reply", "probability")  # lengths are all that these encode: two prompts are one
@@ -173,6 +202,7 @@ def test_other_kinds_have_no_failed_check_but_what_they_say(name, tmp_path):
         found = examine(resolve(KINDS[name](tmp_path / "model", stack), device="cpu"), full=False)
     assert set(found.failed) <= {"direction", "scale"}  # random weights may prefer anything
     assert found.finding("load").status == "ok"
+    assert ("ends of steps" in found.finding("end_token").reason) == name.startswith("G1")
 
 
 @pytest.mark.parametrize("name", ["I1 judge of two replies", "K scalar endpoint"])

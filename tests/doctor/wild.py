@@ -289,6 +289,39 @@ class Coin(Script):
         return ((ids * mask * places).sum(-1, keepdim=True) * 7919 % 1009).float() / 100 - 5
 
 
+class NoBlanks(Script):
+    """A template that refuses a reply of nothing."""
+
+    def encode(self, units: Sequence[Unit]) -> list[Encoded | Unencodable]:
+        whole = super().encode(units)
+        return [
+            e if u.conversation[-1].content else Unencodable("an empty reply")
+            for e, u in zip(whole, units, strict=True)
+        ]
+
+
+class Clamped(Half):
+    """Overflow cut to the largest number of float16."""
+
+    def logits(self, ids: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        return super().logits(ids, mask).nan_to_num(65504.0, 65504.0, -65504.0)
+
+
+class OverTheBatch(Script):
+    """Scores in standard deviations of their batch, which a batch of one does not have."""
+
+    def logits(self, ids: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        found = super().logits(ids, mask)
+        return found / (found.std(0) if len(found) > 1 else torch.nan)
+
+
+class LastDigits(Coin):
+    """Scores that tie, but for last digits that hang on the place in the batch."""
+
+    def logits(self, ids: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        return super().logits(ids, mask).round() + torch.arange(len(ids))[:, None] * 1e-5
+
+
 class OneRow(Script):
     """Texts put one after the other in a row, with nothing to keep them apart."""
 
