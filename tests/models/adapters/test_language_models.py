@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from harness.condition import Ablation, Condition
 from harness.errors import InputError
@@ -90,10 +90,43 @@ def test_a_cap_that_is_its_familys_default_need_not_be_in_the_config(tiny_lm: Ti
     np.testing.assert_allclose(adapter.forward([text]).outputs[0, 0], expected, atol=1e-4)
 
 
-def test_a_twist_that_is_not_known_is_an_error(tiny_lm: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("family", "twist"), [("cohere", {"logit_scale": 0.25}), ("granite", {"logits_scaling": 4.0})])
+def test_scales_of_logits_are_those_of_the_family(
+    family: str, twist: dict[str, float], tiny_lm: Tiny, tmp_path: Path
+) -> None:
+    path = Path(shutil.copytree(tiny_lm("llama"), tmp_path / family))
+    kept = (
+        "vocab_size",
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "pad_token_id",
+    )
+    config = json.loads((path / "config.json").read_text())
+    AutoModelForCausalLM.from_config(
+        AutoConfig.for_model(family, **{k: config[k] for k in kept}, **twist, initializer_range=0.3)
+    ).save_pretrained(path)
+    adapter = resolve(ModelSpec(model=str(path), adapter="causal-logit", options={"token_id": 7})).load()
+    (text,) = adapter.encode(TEXTS[:1])
+    with torch.no_grad():
+        expected = plain(path)[0](torch.tensor(text.ids[None].astype("int64"))).logits[0, -1, 7]
+    np.testing.assert_allclose(adapter.forward([text]).outputs[0, 0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "found"),
+    [
+        ("causal-logit", "does something to them that is not known here"),
+        ("implicit-dpo", "not what the models' last layers give"),
+    ],
+)
+def test_a_twist_that_is_not_known_is_an_error(
+    adapter: str, found: str, tiny_lm: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delitem(__import__("harness.models.language_model", fromlist=["TWISTS"]).TWISTS, "final_logit_softcapping")  # fmt: skip
-    spec = ModelSpec(model=str(tiny_lm("gemma2", final_logit_softcapping=0.5)), adapter="causal-logit")
-    with pytest.raises(InputError, match="does something to them that is not known here"):
+    spec = ModelSpec(model=str(tiny_lm("gemma2", final_logit_softcapping=0.5)), adapter=adapter)
+    with pytest.raises(InputError, match=found):
         resolve(spec).load()
 
 
