@@ -15,7 +15,9 @@ STYLES = {"ok": "green", "warn": "yellow", "fail": "red", "skipped": "dim"}
 
 
 def doctor(
-    model: Annotated[str, typer.Option("--model", "-m", help="Folder, Hub id, null/NAME, scores:FILE or endpoint:FILE.")],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Folder, Hub id, null/NAME, scores:FILE or endpoint:FILE.")
+    ],
     as_json: o.Json = False,
     revision: o.Revision = None,
     spec: o.Spec = None,

@@ -11,7 +11,9 @@ import typer
 if TYPE_CHECKING:
     from harness.config import LoadOptions
 
-ModelOption = Annotated[str | None, typer.Option("--model", "-m", help="Folder, Hub id, null/NAME, scores:FILE or endpoint:FILE.")]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", "-m", help="Folder, Hub id, null/NAME, scores:FILE or endpoint:FILE.")
+]
 Revision = Annotated[str | None, typer.Option(help="Commit, tag or branch of a Hub model.")]
 Spec = Annotated[Path | None, typer.Option(help="A reward_model.yaml to use instead of the model's own.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]

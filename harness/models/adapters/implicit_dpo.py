@@ -16,6 +16,7 @@ from harness.models.loading import checkpoint_config, load_model, load_tokenizer
 from harness.models.options import parse_options
 from harness.models.readout import EXAMPLES
 from harness.models.shortcuts import close
+from harness.models.sniff import attention_window
 from harness.models.spec import Frozen, Heads, ModelSpec
 from harness.models.template import require_template
 from harness.models.tree import single
@@ -64,6 +65,9 @@ class ImplicitDPO(LanguageModel):
     def __init__(self, resolved: Resolved) -> None:
         self.options = parse_options(Options, resolved.spec)
         super().__init__(resolved)
+        window = None if self.reference is None else attention_window(self.reference.config.to_dict())
+        if window is not None:  # What the policy keeps apart the reference must, too.
+            self.shares = min(self.shares, window)
 
     def load_model(self, resolved: Resolved) -> Any:
         """The policy's transformer; the reference is loaded beside it.

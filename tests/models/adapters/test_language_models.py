@@ -310,3 +310,10 @@ def test_an_intervention_is_on_the_policy(tiny_lm: Tiny) -> None:
     assert np.abs(adapter.forward(texts).outputs).max() < 1e-5, "a policy that is its reference has gained nothing"
     with adapter.under(Condition("zero", (Ablation(layers=[0], neurons=[3], values=[0.0]),))):
         assert np.abs(adapter.forward(texts).outputs).max() > 1e-3
+
+
+def test_texts_share_a_row_only_up_to_the_shorter_window(tiny_lm: Tiny) -> None:
+    policy, reference = tiny_lm("mistral", sliding_window=90), tiny_lm("mistral", seed=1, sliding_window=60)
+    spec = ModelSpec(model=str(policy), adapter="implicit-dpo", options={"reference": str(reference)})
+    assert resolve(spec).load().shares == 60
+    assert resolve(spec.model_copy(update={"options": {}})).load().shares == 90
