@@ -31,16 +31,19 @@ def outputs(patient: Patient) -> Finding:
         )
     rows = patient.outputs(patient.texts)
     patient.raw(rows)
-    measured = {"n_texts": n, "n_refused": len(refused), "n_outputs": rows.shape[1]}
-    if refused:
-        reason = f"{len(refused)} of {n} texts were refused: {refused[0]}"
+    failed = list(patient.errors.values())
+    measured = {"n_texts": n, "n_refused": len(refused), "n_failed": len(failed), "n_outputs": rows.shape[1]}
+    if len(failed) == len(patient.texts):
+        return fail(f"no text got a score: {failed[0]}", "see why the model says this of every text", **measured)
+    if refused or failed:
+        reason = f"of {n} texts {len(refused)} were refused and {len(failed)} got no score: {(refused + failed)[0]}"
         return warn(reason, "such texts become failed rows; look at the template if they should be scored", **measured)
     return ok(**measured)
 
 
 def finite(patient: Patient) -> Finding:
-    """Every score is a finite number, and none stands at the edge of float16."""
-    scores = patient.scores(patient.texts)
+    """Every score is a finite number, and none stands at the edge of float16; but for those the model says that it has not."""
+    scores = patient.scores([text for text in patient.texts if text.digest() not in patient.errors])
     wrong = ~np.isfinite(scores)
     edge = np.abs(scores) >= FLOAT16_MAX if patient.dtype == "float16" else np.zeros(len(scores), bool)
     largest = float(np.abs(scores[~wrong]).max()) if not wrong.all() else None

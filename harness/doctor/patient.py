@@ -47,6 +47,8 @@ class Patient:
         self.compares = "scores" not in adapter.capabilities
         self.remote, self.bounded, self.reads_unit_ids = adapter.remote, adapter.bounded, adapter.reads_unit_ids
         self.items = one_a_talk() if self.compares else items()
+        self.errors: dict[bytes, str] = {}
+        """Why the model itself says that it has no score for a text, by its ids."""
         self._outputs: dict[bytes, np.ndarray] = {}
 
     def loaded(self) -> Replica:
@@ -108,6 +110,8 @@ class Patient:
             raise HarnessError(
                 f"forward gave {outputs.dtype} of shape {outputs.shape} for {n} texts; expected float32 of shape ({n}, outputs)"
             )
+        texts = [text for row in rows for text in row.texts]
+        self.errors.update({texts[i].digest(): why for i, why in found.errors.items()})
         outputs[list(found.errors)] = np.nan
         return outputs
 

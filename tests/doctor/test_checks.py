@@ -6,8 +6,10 @@ from contextlib import ExitStack
 
 import numpy as np
 import pytest
+import torch
 
 from harness.doctor import Examination, examine
+from harness.doctor.reading import _another, _without
 from harness.errors import InputError
 from harness.models.base import Adapter, Encoded, Forwarded
 from harness.models.resolve import resolve
@@ -18,6 +20,7 @@ from tests.models.kinds import KINDS
 
 OTHERS = {
     "replies that are refused": ("outputs", "warn", wild.NoBlanks, {}),
+    "texts without a score": ("outputs", "warn", wild.NotAlways, {}),
     "scores over the batch": ("padding", "fail", wild.OverTheBatch, {}),
     "ties that last digits break": ("order", "warn", wild.LastDigits, {}),
     "batches that are not sorted back": ("order", "fail", wild.Sorted, {}),
@@ -38,6 +41,28 @@ def test_what_else_is_found(checkpoint, name):
     found = examine(wild.resolved(checkpoint(wild.decoder), adapter, **spec), full=False).finding(check)
     assert found.status == status, found
     assert found.advice
+
+
+def test_a_text_without_a_score_is_no_number(checkpoint):
+    found = examine(wild.resolved(checkpoint(wild.decoder), wild.NotAlways), full=False)
+    assert found.failed == ()
+    outputs, finite = found.finding("outputs"), found.finding("finite")
+    assert "too odd" in outputs.reason
+    assert outputs.measured["n_failed"] + finite.measured["n_texts"] == 64
+
+
+def test_a_random_head_is_found_whatever_the_seed(checkpoint):
+    before = torch.get_rng_state()
+    found = examine(wild.resolved(checkpoint(wild.language_model), wild.ForkedHead))
+    assert "random_head" in found.failed
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_last_token_is_replaced_by_another_one():
+    text = Encoded(np.array([1, 2, 3, 9, 9, 0, 4, 9]), np.zeros(8))
+    changed = _another(text, pad=0)
+    assert changed.ids.tolist() == [1, 2, 3, 9, 9, 0, 4, 4]
+    assert len(_without(text).ids) == len(_without(text).type_ids) == 7
 
 
 def test_a_kernel_that_leaves_something_out(checkpoint):
@@ -203,6 +228,17 @@ def test_other_kinds_have_no_failed_check_but_what_they_say(name, tmp_path):
     assert set(found.failed) <= {"direction", "scale"}  # random weights may prefer anything
     assert found.finding("load").status == "ok"
     assert ("ends of steps" in found.finding("end_token").reason) == name.startswith("G1")
+
+
+@pytest.mark.parametrize(
+    ("name", "check", "why"),
+    [("I3 judge of one reply", "padding", "in words"), ("K scalar endpoint", "random_head", "server")],
+)
+def test_what_a_costly_model_is_not_asked_in_the_full_form_either(name, check, why, tmp_path):
+    with ExitStack() as stack:
+        found = examine(resolve(KINDS[name](tmp_path / "model", stack), device="cpu"))
+    assert why in found.finding(check).reason
+    assert found.finding("swap").status == "ok"
 
 
 @pytest.mark.parametrize("name", ["I1 judge of two replies", "K scalar endpoint"])

@@ -300,6 +300,24 @@ class NoBlanks(Script):
         ]
 
 
+class NotAlways(Script):
+    """A model that says of some texts that it has no score for them."""
+
+    def forward(self, batch: Sequence[Encoded], capture: frozenset[str] = frozenset()) -> Forwarded:
+        return Forwarded(
+            super().forward(batch).outputs, errors={i: "too odd" for i, e in enumerate(batch) if len(e) % 5 == 0}
+        )
+
+
+class ForkedHead(Script):
+    """A random head whose randomness nobody sees."""
+
+    @classmethod
+    def load(cls, resolved: Resolved) -> Script:
+        with torch.random.fork_rng():
+            return cls(resolved)
+
+
 class Clamped(Half):
     """Overflow cut to the largest number of float16."""
 
