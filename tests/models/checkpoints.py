@@ -66,7 +66,7 @@ def pair_rm(folder: Path) -> Path:
     """A tiny PairRM, its tensors named as in llm-blender/PairRM-hf."""
     special = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
     tokenizer = DebertaV2Tokenizer(vocab=[*((p, 0.0) for p in special), *PIECES], unk_id=3)
-    tokenizer.add_special_tokens({"additional_special_tokens": MARKS})
+    tokenizer.add_tokens([*MARKS, "<|candidate|>"])  # ordinary words to the tokenizer, as in the real one
     tokenizer.save_pretrained(folder)
     ids = tokenizer.convert_tokens_to_ids(MARKS)
     config = AutoConfig.for_model(

@@ -86,13 +86,13 @@ class PairRM(PairEncoder):
     asks = f"an architecture {ARCHITECTURE} and tensors head_layer.*"
 
     def __init__(self, resolved: Resolved) -> None:
-        tokenizer = load_tokenizer(resolved)
-        super().__init__(resolved, load_model(resolved, _architecture()), tokenizer.pad_token_id or 0)
+        self.tokenizer = load_tokenizer(resolved)
+        super().__init__(resolved, load_model(resolved, _architecture()), self.tokenizer.pad_token_id or 0)
         self.options = Options(**self.spec.options)
         self.texts = compile_prompt(self.options.source), compile_prompt(self.options.candidate)
-        self.head = self.model.head_layer.float()
+        self.head = self.model.head_layer
         self.marks = [getattr(self.model.config, key) for key in MARKS]
-        self._read_marks(tokenizer)
+        self._read_marks(self.tokenizer)
 
     @classmethod
     def recognises(cls, config: Mapping[str, Any], tensors: Set[str] | None) -> bool:
@@ -206,7 +206,9 @@ class PairRM(PairEncoder):
         for i, (ids, mark) in enumerate(zip(parts, self.marks, strict=True)):
             if i:
                 room = (total - len(found[0])) // 2
-            keep = max(0, room - len(self.before) - 1 - len(self.behind))
+            keep = room - len(self.before) - 1 - len(self.behind)
+            if keep < 0:
+                return Unencodable(f"max_length {total} is shorter than the marks of the parts")
             if len(ids) > keep:
                 if self.spec.truncation not in LOSES_ITS_START:
                     return Unencodable(f"a part of {len(ids)} tokens, {len(ids) - keep} more than it may have")
@@ -222,6 +224,8 @@ def _architecture() -> Any:
     from transformers.models.deberta_v2.modeling_deberta_v2 import DebertaV2Model, DebertaV2PreTrainedModel
 
     class DebertaV2PairRM(DebertaV2PreTrainedModel):
+        _keep_in_fp32_modules_strict = ("head_layer",)
+
         def __init__(self, config: Any) -> None:
             super().__init__(config)
             width = config.hidden_size

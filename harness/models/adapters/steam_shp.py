@@ -37,7 +37,8 @@ class SteamSHP(PairEncoder):
     """Kind D3: P(first preferred) is the softmax over the logits of A and B at the decoder's first place.
 
     A long post loses its beginning, then the longer reply its end. Source: the model card of
-    stanfordnlp/SteamSHP-flan-t5-xl, which compares the probability of A with one half.
+    stanfordnlp/SteamSHP-flan-t5-xl. It lets the model write one token, A or B; where it asks for a probability, that is A's
+    among all tokens, which gives no number to B.
     """
 
     asks = "an encoder-decoder such as Flan-T5; nothing shows it, so that a spec names it"
@@ -83,5 +84,5 @@ class SteamSHP(PairEncoder):
             self.model(**tensors, decoder_input_ids=first)
         finally:
             hook.remove()
-        both = self.head(seen[-1][:, 0].float())
+        both = self.head(seen[-1][:, 0].to(self.head.weight))
         return both[:, 0] - both[:, 1]

@@ -81,6 +81,28 @@ def test_pair_rm_writes_a_longer_dialogue_as_its_card_does(pair_rm: Path) -> Non
     assert found == pytest.approx(by_hand(pair_rm, [source, *replies]), abs=1e-5)
 
 
+def test_which_end_of_a_part_goes(pair_rm: Path) -> None:
+    options = {"source_max_length": 7, "candidate_max_length": 7}
+    asked = pair("the cat sat on the mat", "yes no yes no it", "a b c d e f")
+    for truncation, ends in (("right", (0, 0)), ("prompt_left", (1, 0)), ("left", (1, 1))):
+        adapter = resolve(ModelSpec(model=str(pair_rm), options=options, truncation=truncation)).load()
+        whole = [adapter.backend.encode(text, add_special_tokens=False).ids for text in
+                 (asked[0].conversation[0].content, *(u.conversation[1].content for u in asked))]  # fmt: skip
+        (encoded,) = adapter.encode_pairs([asked])
+        assert len(encoded) == 21
+        for i, (ids, found) in enumerate(zip(whole, np.split(encoded.ids, 3), strict=True)):
+            assert found[2:-1].tolist() == (ids[-4:] if ends[min(i, 1)] else ids[:4])
+
+
+def test_the_head_keeps_the_checkpoint_s_digits(pair_rm: Path) -> None:
+    from safetensors.torch import load_file
+
+    adapter, tensors = resolve(pair_rm, dtype="bfloat16").load(), load_file(pair_rm / "model.safetensors")
+    assert adapter.describe()["dtype"] == "bfloat16"
+    assert all(torch.equal(t, tensors[f"head_layer.{name}"]) for name, t in adapter.head.state_dict().items())
+    assert np.isfinite(adapter.forward(adapter.encode_pairs(PAIRS)).outputs).all()
+
+
 def test_each_part_of_pair_rm_has_its_own_room(pair_rm: Path) -> None:
     options = {"source_max_length": 12, "candidate_max_length": 8}
     adapter = resolve(ModelSpec(model=str(pair_rm), options=options)).load()
@@ -91,6 +113,8 @@ def test_each_part_of_pair_rm_has_its_own_room(pair_rm: Path) -> None:
     assert sizes[0] == 12
     assert max(sizes[1:]) <= (28 - 12) // 2
     assert (long.ids[[p - 1 for p in places]] == adapter.before[0]).all()
+    tight = resolve(ModelSpec(model=str(pair_rm), options=options, max_length=8)).load()
+    assert "shorter than the marks" in str(tight.encode_pairs([pair("it", "a", "b")])[0].error)
     refused = resolve(ModelSpec(model=str(pair_rm), options=options, truncation="error")).load()
     assert isinstance(refused.encode_pairs([pair("the cat " * 20, "a", "b")])[0], Unencodable)
 
