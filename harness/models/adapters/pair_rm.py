@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence, Set
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
@@ -224,7 +224,7 @@ def _architecture() -> Any:
     from transformers.models.deberta_v2.modeling_deberta_v2 import DebertaV2Model, DebertaV2PreTrainedModel
 
     class DebertaV2PairRM(DebertaV2PreTrainedModel):
-        _keep_in_fp32_modules_strict: ClassVar[list[str]] = ["head_layer"]
+        _keep_in_fp32_modules_strict = ["head_layer"]  # noqa: RUF012 - the base declares it so
 
         def __init__(self, config: Any) -> None:
             super().__init__(config)
