@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from harness.doctor.finding import Finding, fail, ok, skipped, warn
 from harness.doctor.patient import Patient
 from harness.doctor.texts import OTHER_PROMPT, OTHER_REPLY, Twins, other_ends, other_ends_after_a_long_prompt
 from harness.engine.replica import Side
 from harness.models.base import Encoded
-
-BOS = {"auto": 1, "none": 0, "single": 1, "double": 2}
-"""Leading BOS tokens that a spec allows, by its `bos`."""
+from harness.models.encoding import BOS_COUNT, leading
 
 
 def bos(patient: Patient) -> Finding:
@@ -21,8 +17,9 @@ def bos(patient: Patient) -> Finding:
     said = patient.said.get("bos_token_id")
     if said is None:
         return skipped("the adapter names no BOS token")
-    token, allowed = int(str(said)), BOS[patient.spec.bos]
-    found = max(_leading(text.ids, token) for text in patient.texts)
+    token = int(str(said))
+    found = max(leading(text.ids, token) for text in patient.texts)
+    allowed = BOS_COUNT[patient.spec.bos](found)
     measured = {"token_id": token, "found": found, "allowed": allowed}
     if found > allowed:
         return fail(
@@ -32,11 +29,6 @@ def bos(patient: Patient) -> Finding:
             **measured,
         )
     return ok(**measured)
-
-
-def _leading(ids: np.ndarray, token: int) -> int:
-    other = np.flatnonzero(ids != token)
-    return int(other[0]) if len(other) else len(ids)
 
 
 def reply(patient: Patient) -> Finding:

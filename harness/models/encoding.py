@@ -256,7 +256,7 @@ class TextEncoder:
         except Unrenderable:
             return  # A template that wants another dialogue: the rule `auto` stands.
         ids = self._raw([_text(rendered)], add=not self.template.complete, literal=False)[0].ids
-        n = next((i for i, token in enumerate(ids) if token != self.bos), len(ids))
+        n = leading(np.array(ids), self.bos)
         if n > 1:
             raise InputError(
                 f"{self.spec.model}: its texts begin with {n} BOS tokens, one of the template and one of the tokenizer. Put "
@@ -270,8 +270,7 @@ class TextEncoder:
         before = tokens.start - 1
         if segments > 1 and self.spec.bos != "double" and before > 0 and tokens.ids[before] == self.bos:
             tokens.delete(np.array([before]))
-        other = np.flatnonzero(tokens.ids != self.bos)
-        n = int(other[0]) if len(other) else len(tokens.ids)
+        n = leading(tokens.ids, self.bos)
         want = BOS_COUNT[self.spec.bos](n)
         if n > want:
             tokens.delete(np.arange(n - want))
@@ -298,6 +297,12 @@ class TextEncoder:
         return None
 
 
+def leading(ids: np.ndarray, token: int) -> int:
+    """How many times a token stands in front of all others."""
+    other = np.flatnonzero(ids != token)
+    return int(other[0]) if len(other) else len(ids)
+
+
 def _text(rendered: Rendered) -> Any:
     """What the tokenizer takes: one text, or the two of a pair."""
     return rendered.segments if len(rendered.segments) > 1 else rendered.segments[0]
@@ -309,7 +314,7 @@ def _evenly(response: np.ndarray, parts: np.ndarray) -> np.ndarray:
     Of one reply: in their order.
     """
     part = parts[response]
-    if len(np.unique(part)) < 2:
-        return response
-    place = np.array([np.count_nonzero(part[:i] == p) for i, p in enumerate(part)])
+    place = np.zeros(len(part), np.int64)
+    for each in np.unique(part):
+        place[part == each] = np.arange(np.count_nonzero(part == each))
     return response[np.argsort(place, kind="stable")]
