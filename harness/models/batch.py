@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,14 @@ from harness.models.tree import Tree
 
 if TYPE_CHECKING:
     import torch
+
+
+def batchable(rows: Sequence[Sized], mixes: bool) -> list[list[int]]:
+    """Places of the rows that may share a padded batch: all, or, unless a model `mixes` lengths, those of one length."""
+    groups: dict[int, list[int]] = {}
+    for i, row in enumerate(rows):
+        groups.setdefault(0 if mixes else len(row), []).append(i)
+    return list(groups.values())
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ import numpy as np
 from harness.errors import InputError
 from harness.llm.ask import Reply
 from harness.models.base import BatchTooLargeError, Encoded, Resolved, Unencodable
+from harness.models.batch import batchable
 from harness.models.cost import measure
 from harness.models.encoding import TextEncoder
 from harness.models.loading import load_model, load_tokenizer
+from harness.models.readout import EXAMPLES
 from harness.models.shortcuts import TOLERANCE
 from harness.preference import Conversation, Message
 
@@ -21,9 +23,6 @@ if TYPE_CHECKING:
     import torch
 
     from harness.models.judge import Question
-
-EXAMPLES = (("Is water wet?", "Yes."), ("Name two colours.", "Red, and also the green of leaves in early spring."))
-"""Dialogue and reply of two questions that are not of one length."""
 
 
 class Generator:
@@ -89,14 +88,10 @@ class Generator:
         """What `run` makes of each question, with its place in the batch."""
         import torch
 
-        groups: dict[int, list[int]] = {}
-        for i, text in enumerate(batch):
-            groups.setdefault(0 if self.pads else len(text), []).append(i)
+        groups = batchable(batch, self.pads)
         try:
             with torch.inference_mode():
-                return [
-                    pair for rows in groups.values() for pair in zip(rows, run([batch[i] for i in rows]), strict=True)
-                ]
+                return [pair for rows in groups for pair in zip(rows, run([batch[i] for i in rows]), strict=True)]
         except torch.OutOfMemoryError as error:
             raise BatchTooLargeError(str(error)) from error
 
@@ -147,7 +142,7 @@ class Generator:
         import torch
 
         roles = self.encoder.template.replies
-        talks = [(Message("user", q), *(Message(role, reply) for role in roles)) for q, reply in EXAMPLES]
+        talks = [(asked, *(Message(role, reply.content) for role in roles)) for asked, reply in EXAMPLES]
         texts = [text for text in self.encode(talks) if isinstance(text, Encoded)]
         if len(texts) < len(talks):
             return False

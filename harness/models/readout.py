@@ -13,7 +13,7 @@ import numpy as np
 from harness.condition import NONE, Condition
 from harness.errors import HarnessError, InputError
 from harness.models.base import Adapter, BatchTooLargeError, Encoded, Forwarded, Resolved, Unencodable
-from harness.models.batch import Layout
+from harness.models.batch import Layout, batchable
 from harness.models.cost import measure
 from harness.models.encoding import TextEncoder
 from harness.models.last_layer import Pooled, only_at
@@ -148,7 +148,7 @@ class Readout(Adapter):
         import torch
 
         self._require_separable(batch)
-        groups = self._groups(batch)
+        groups = batchable(batch, self.mixes)
         try:
             with torch.inference_mode():
                 found = [self.run([batch[i] for i in rows]) for rows in groups]
@@ -173,7 +173,7 @@ class Readout(Adapter):
         self._require_separable(batch)
         first = np.cumsum([0, *(len(t.texts) for t in batch)])
         try:
-            for rows in self._groups(batch):
+            for rows in batchable(batch, self.mixes):
                 part = [batch[i] for i in rows]
                 total = np.concatenate([np.asarray(weights)[first[i] : first[i + 1]] for i in rows])
                 self._accumulate(part, self.layout.put(total.astype(np.float32)), reading, into)
@@ -232,15 +232,6 @@ class Readout(Adapter):
                 rows.append(np.full(len(here), row))
         shape = len(batch), max(len(tree) for tree in batch)
         return Pooled(self.layout.put(np.concatenate(rows)), self.layout.put(np.concatenate(tokens)), shape)
-
-    def _groups(self, batch: Sequence[Tree]) -> list[list[int]]:
-        """Rows that may share a padded batch: all, or those of equal length where the model minds padding."""
-        if self.mixes:
-            return [list(range(len(batch)))]
-        groups: dict[int, list[int]] = {}
-        for i, tree in enumerate(batch):
-            groups.setdefault(len(tree), []).append(i)
-        return list(groups.values())
 
     def _accumulate(self, batch: Sequence[Tree], weights: torch.Tensor, reading: Reading, into: Accumulator) -> None:
         import torch

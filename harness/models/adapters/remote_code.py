@@ -10,6 +10,7 @@ from pydantic import NonNegativeInt
 
 from harness.errors import InputError
 from harness.models.base import ADAPTERS, Adapter, BatchTooLargeError, Encoded, Forwarded, Resolved, Unencodable
+from harness.models.batch import batchable
 from harness.models.cost import measure
 from harness.models.encoding import TextEncoder
 from harness.models.loading import first_line, load_model, load_tokenizer
@@ -75,15 +76,13 @@ class RemoteCode(Adapter):
         """Outputs of texts, those of one length at a time; raises BatchTooLargeError where memory is short."""
         import torch
 
-        groups: dict[int, list[int]] = {}
-        for i, text in enumerate(batch):
-            groups.setdefault(len(text), []).append(i)
+        groups = batchable(batch, mixes=False)
         try:
             with torch.inference_mode():
-                found = torch.cat([self._run([batch[i] for i in rows]) for rows in groups.values()])
+                found = torch.cat([self._run([batch[i] for i in rows]) for rows in groups])
         except torch.OutOfMemoryError as error:
             raise BatchTooLargeError(str(error)) from error
-        back = np.argsort([i for rows in groups.values() for i in rows])
+        back = np.argsort(np.concatenate(groups))
         return Forwarded(found.cpu().numpy()[back])
 
     def describe(self) -> dict[str, object]:
