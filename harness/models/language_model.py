@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
 from harness.models.base import Encoded, Resolved
+from harness.models.heads import rows
 from harness.models.loading import load_model
 from harness.models.readout import Readout
 from harness.models.shortcuts import close
@@ -51,7 +53,7 @@ def require_tokenizer_token(tokenizer: Any, text: str, source: str, behind: str 
 
 
 class LanguageModel(Readout):
-    """A kind says of which tokens it reads the logits (`tokens`), and may make of them what it likes (`answers`)."""
+    """The transformer of a causal language model, whose last layer is kept aside as part of `whole`."""
 
     def load_model(self, resolved: Resolved) -> Any:
         """The transformer below the last layer, every tensor of both from the checkpoint."""
@@ -60,15 +62,17 @@ class LanguageModel(Readout):
         self.whole = load_model(resolved, AutoModelForCausalLM)
         return self.whole.base_model
 
+
+class TokenLogits(LanguageModel):
+    """A kind says of which tokens it reads the logits (`tokens`), and may make of them what it likes (`answers`)."""
+
     def load_head(self, resolved: Resolved) -> torch.nn.Module:
         """The part of the last layer that gives the logits of `tokens`."""
-        from harness.models.heads import rows
-
         return rows(self.whole.get_output_embeddings(), self.tokens())
 
+    @abstractmethod
     def tokens(self) -> Sequence[int]:
         """The tokens whose logits are read; raises InputError where the spec's are none."""
-        raise NotImplementedError
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
         """Logits (places, tokens) of states (places, width), float32."""

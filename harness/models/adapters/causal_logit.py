@@ -11,7 +11,7 @@ from harness.errors import InputError
 from harness.models import sniff
 from harness.models.base import ADAPTERS, Resolved
 from harness.models.encoding import TextEncoder
-from harness.models.language_model import LanguageModel
+from harness.models.language_model import TokenLogits
 from harness.models.options import parse_options
 from harness.models.spec import Frozen, ModelSpec
 from harness.models.template import bind_chat, require_template
@@ -24,7 +24,7 @@ class Options(Frozen):
 
 
 @ADAPTERS.register("causal-logit")
-class CausalLogit(LanguageModel):
+class CausalLogit(TokenLogits):
     """Kind D1: the logit of one token at the first place behind what the chat template puts in front of an answer.
 
     It looks like any language model, so that a spec must name it. Source: the model card of

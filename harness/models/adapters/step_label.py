@@ -13,7 +13,7 @@ from pydantic import Field
 from harness.errors import InputError
 from harness.models.base import ADAPTERS, Encoded, Resolved, Unencodable
 from harness.models.encoding import TextEncoder
-from harness.models.language_model import LanguageModel, require_tokenizer_token
+from harness.models.language_model import TokenLogits, require_tokenizer_token
 from harness.models.options import parse_options
 from harness.models.readout import EXAMPLES
 from harness.models.spec import ModelSpec
@@ -128,7 +128,7 @@ STYLES: dict[str, Style] = {"turns": Turns(), "marker": Marked()}
 
 
 @ADAPTERS.register("step-label")
-class StepLabel(Steps, LanguageModel):
+class StepLabel(Steps, TokenLogits):
     """Kinds G2 and G3: P(step is right) is the softmax over two labels' logits where the label of a step is foretold.
 
     A reply of one step is an outcome reward. Source: RLHFlow's PRMs (style `turns`; math-rm/prm_evaluate.py, whose

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import InputError
 from harness.models.base import ADAPTERS, Encoded, PairwiseAdapter, Resolved, Unencodable
 from harness.models.encoding import TextEncoder
-from harness.models.language_model import LanguageModel, require_tokenizer_token
+from harness.models.language_model import TokenLogits, require_tokenizer_token
 from harness.models.options import parse_options
 from harness.models.prompt import ROLES, bind_prompt, pair
 from harness.models.readout import EXAMPLES
@@ -32,7 +32,7 @@ class Options(Frozen):
 
 
 @ADAPTERS.register("token-preference")
-class TokenPreference(PairwiseAdapter, LanguageModel):
+class TokenPreference(PairwiseAdapter, TokenLogits):
     """Kinds D2 and D4: P(first preferred) is the softmax over the two labels' logits behind the question.
 
     Source: SLiC-style pair preference models (RLHFlow/pair-preference-model-LLaMA3-8B, as reward-bench reads it in
