@@ -6,7 +6,7 @@ import hashlib
 import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 OBJECTIVES = ("helpful", "refuse", "comply", "safety_mixed", "other")
@@ -56,6 +56,10 @@ class Unit:
     side: str
     conversation: Conversation
     variant: str = "original"
+
+    def columns(self) -> dict[str, str]:
+        """What a row of the score table says of it: all but the conversation."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "conversation"}
 
 
 def cluster_id(prompt: Conversation) -> str:

@@ -260,15 +260,7 @@ def _preference_row(member: Member, pair: Compare, condition: Condition, replica
 
 
 def _identity(unit: Unit, member: Member, job: Job) -> dict[str, Any]:
-    return {
-        "unit_id": unit.unit_id,
-        "item_id": unit.item_id,
-        "cluster_id": unit.cluster_id,
-        "dataset": unit.dataset,
-        "subset": unit.subset,
-        "objective": unit.objective,
-        "side": unit.side,
-        "variant": unit.variant,
+    return unit.columns() | {
         "condition": job.condition.name,
         "replicate": job.replicate,
         "member": member.member,

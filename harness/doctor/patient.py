@@ -192,15 +192,8 @@ class Patient:
 
 
 def _row(unit: Unit, side: str, score: float) -> dict[str, Any]:
-    return {
-        "unit_id": unit.unit_id,
-        "item_id": unit.item_id,
-        "cluster_id": unit.cluster_id,
-        "dataset": unit.dataset,
-        "subset": unit.subset,
-        "objective": unit.objective,
+    return unit.columns() | {
         "side": side,
-        "variant": unit.variant,
         "condition": "none",
         "replicate": 0,
         "member": "model",
