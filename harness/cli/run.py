@@ -68,8 +68,7 @@ def run(
             model, found, **request, results=results, overwrite=overwrite, report=reporter, command=command_line()
         )
     show(done, as_json)
-    for warning in dict.fromkeys(text for result in done for text in result.failed_checks):
-        print(f"warning: {warning}. See: reward-harness doctor", file=sys.stderr)
+    warn(done)
     if any(r.record.status in ("error", "partial") for r in done):
         raise typer.Exit(1)
 
@@ -85,6 +84,12 @@ def read_roles(roles: list[str]) -> dict[str, list[str]]:
             raise InputError(f"--role {text}: expected MEMBER=MODEL, such as --role helpful=path/to/model")
         found.setdefault(member, []).append(model)
     return found
+
+
+def warn(done: list) -> None:
+    """A line on standard error for every model in which a doctor found something that makes its scores wrong."""
+    for warning in dict.fromkeys(text for result in done for text in result.failed_checks):
+        print(f"warning: {warning}. See: reward-harness doctor", file=sys.stderr)
 
 
 def show(done: list, as_json: bool) -> None:

@@ -18,9 +18,8 @@ FOUR = re.compile(r"(?<!\d)4(?!\d)")
 def method(config: Mapping[str, Any]) -> str | None:
     """By what method a checkpoint is quantised, by its config; None where it is not."""
     own = next((config[key] for key in STORED if config.get(key)), None)
-    return (
-        None if own is None else str(own.get(METHOD) or "bitsandbytes")
-    )  # Which once was the only one, and had no name.
+    # bitsandbytes once was the only one, and had no name.
+    return None if own is None else str(own.get(METHOD) or "bitsandbytes")
 
 
 def require_consent(spec: ModelSpec, config: Mapping[str, Any]) -> None:

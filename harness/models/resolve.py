@@ -69,10 +69,7 @@ def resolve(
     given = given or _own_spec(files, source)
     _require_packages(given)
     (require_mergeable if files.base else require_consent)(given, config)
-    chosen = adapter or given.adapter or _recognised(files, config, source)
-    name, kind = (chosen, ADAPTERS.get(chosen)) if isinstance(chosen, str) else (chosen.__qualname__, chosen)
-    if kind.runs_code and not trust_remote_code:
-        raise InputError(f"{source} runs code of its repository: read it, then add --trust-remote-code if you trust it")
+    name, kind = _kind(adapter or given.adapter or _recognised(files, config, source), source, trust_remote_code)
     tensors = _tensors(files)
     device = pick_device(device)
     decided = {
@@ -163,6 +160,14 @@ def _with_base(files: ModelFiles) -> ModelFiles:
     if base.base is not None:
         raise InputError(f"{files.root} is an adapter of {source}, which is one itself; merge that into its base first")
     return replace(files, base=base)
+
+
+def _kind(chosen: type[Adapter] | str, source: str, trust_remote_code: bool) -> tuple[str, type[Adapter]]:
+    """Name and class of a kind of model, given by either; raises InputError where it runs code that was not allowed."""
+    name, kind = (chosen, ADAPTERS.get(chosen)) if isinstance(chosen, str) else (chosen.__qualname__, chosen)
+    if kind.runs_code and not trust_remote_code:
+        raise InputError(f"{source} runs code of its repository: read it, then add --trust-remote-code if you trust it")
+    return name, kind
 
 
 def _recognised(files: ModelFiles, config: Mapping[str, Any], source: str) -> str:

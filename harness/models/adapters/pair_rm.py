@@ -22,6 +22,7 @@ from harness.models.pair_encoder import PairEncoder
 from harness.models.prompt import compile_prompt, question
 from harness.models.spec import Frozen, ModelSpec
 from harness.models.template import Unrenderable
+from harness.models.value_head import architecture_is
 from harness.preference import Unit
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class PairRM(PairEncoder):
     @classmethod
     def recognises(cls, config: Mapping[str, Any], tensors: Set[str] | None) -> bool:
         """By the architecture's name, which transformers does not know."""
-        return ARCHITECTURE in (config.get("architectures") or ())
+        return architecture_is(config, ARCHITECTURE)
 
     @classmethod
     def longest(cls, config: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> int | None:
