@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -66,6 +67,7 @@ def show(found: Examination) -> None:
 
 
 def measured(values: object) -> str:
-    """What a check measured, in a line."""
-    assert isinstance(values, dict)
-    return ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in values.items() if v not in (None, [], {}))
+    """What a check measured, in a line: `name value, name value`, and a semicolon between several of a kind."""
+    if isinstance(values, Mapping):
+        return ", ".join(f"{k.replace('_', ' ')} {measured(v)}" for k, v in values.items() if v not in (None, [], {}))
+    return "; ".join(map(measured, values)) if isinstance(values, list) else str(values)

@@ -5,6 +5,7 @@ import json
 import pytest
 import yaml
 
+from harness.cli.doctor import measured
 from harness.testing.tiny import tiny_language_model
 from tests.doctor import wild
 
@@ -37,6 +38,11 @@ def test_a_failed_check_is_exit_1_and_says_what_to_do(cli, model, upside_down, m
     assert "bad replies win" in out
     assert "direction: lower_is_better" in out
     assert "1 fail" in out.splitlines()[-1]
+
+
+def test_what_was_measured_is_words_and_no_python():
+    found = {"n_texts": 2, "limit": None, "probes": [{"found": 1.5}, {"found": -2.0}], "deltas": {"one turn": 0.1}}
+    assert measured(found) == "n texts 2, probes found 1.5; found -2.0, deltas one turn 0.1"
 
 
 def test_json_is_the_whole_examination(cli, model, upside_down):
